@@ -1,0 +1,241 @@
+//! From input to labels: quantise, levels, kernel maps, the network's steps, head, lift.
+
+use super::convolution::Operands;
+use super::head::{self, PackedHead};
+use super::level::CpuLevel;
+use super::prepared::{PreparedNetwork, PreparedStep};
+use super::tensor::Tensor;
+use crate::backend::{Control, FeatureSpace, Input, Job, Outcome, PointScores, Representative, ScoreRequest, Stage};
+use crate::cloud::{Cloud, quantise};
+use crate::error::{Error, ErrorKind, Result, filled};
+use crate::plan::{Geometry, Plan, Ranking, TensorId};
+use crate::sparse::{KernelMap, Levels, NO_VOXEL, Voxels, from_coordinates};
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::time::Instant;
+
+/// Most output rows per chunk: a chunk's outputs and the inputs they meet fit a core's L2 cache.
+const CHUNK_ROWS: usize = 512;
+/// Fewest: below this the tail of a row tile costs more than idle threads.
+const MIN_CHUNK_ROWS: usize = 64;
+
+/// Measures stages and reports progress.
+struct Clock<'a> {
+    control: Control<'a>,
+    stages: Vec<Stage>,
+    planned: usize,
+    start: Instant,
+}
+
+impl Clock<'_> {
+    fn lap(&mut self, name: &str, flop: u64) -> Result<()> {
+        let now = Instant::now();
+        self.stages.push(Stage { name: name.to_owned(), time: now - self.start, flop });
+        self.start = now;
+        self.control.report(self.stages.len() as f32 / self.planned as f32)
+    }
+}
+
+/// Runs `job` on the current thread pool.
+pub(super) fn execute(level: CpuLevel, job: &Job<'_>) -> Result<Outcome> {
+    let plan = job.plan;
+    let planned = plan.steps.len() + 4 + usize::from(job.features.is_some());
+    let network = plan.prepared.get_or_prepare(&format!("cpu {level} f32"), || PreparedNetwork::new(level, plan))?;
+    let mut clock = Clock { control: job.control, stages: Vec::new(), planned, start: Instant::now() };
+    job.control.report(0.0)?;
+
+    let (voxels, origins) = voxelise(&job.input)?;
+    clock.lap("quantise", 0)?;
+    let levels = Levels::new(voxels.keys.clone(), plan.levels)?;
+    clock.lap("levels", 0)?;
+    let maps = kernel_maps(plan, &levels)?;
+    clock.lap("kernel maps", 0)?;
+    let trunk = run_network(level, job, &network, &voxels, &levels, &maps, &mut clock)?;
+    drop((levels, maps));
+
+    let mut outcome = Outcome { voxels, origins, ..Outcome::default() };
+    if let Some(request) = &job.scores {
+        score(&trunk, request, &mut outcome, &mut clock)?;
+    }
+    match job.features {
+        Some(FeatureSpace::Trunk) => outcome.features = Some(head::trunk_features(&trunk)?),
+        Some(FeatureSpace::Text) => {
+            let linear = plan.prepared.get_or_prepare(&format!("cpu {level} f32 text"), || head::text_head(level, plan))?;
+            outcome.features = Some(head::text_features(&trunk, &linear, job.control)?);
+            clock.lap("features", linear.flop(trunk.rows))?;
+        }
+        None => {}
+    }
+    outcome.stages = clock.stages;
+    job.control.report(1.0)?;
+    Ok(outcome)
+}
+
+fn voxelise(input: &Input<'_>) -> Result<(Voxels, Vec<[i64; 3]>)> {
+    match input {
+        Input::Coordinates { rows, .. } => Ok((from_coordinates(rows)?, Vec::new())),
+        Input::Clouds { clouds, voxel_size, grid_origin, rotation_scale, .. } => {
+            let quantised = clouds
+                .iter()
+                .map(|cloud| quantise(cloud, *voxel_size, *grid_origin, rotation_scale.as_ref()))
+                .collect::<Result<Vec<_>>>()?;
+            let cells: Vec<&[[u32; 3]]> = quantised.iter().map(|q| &q.cells[..]).collect();
+            Ok((Voxels::from_cells(&cells)?, quantised.iter().map(|q| q.origin).collect()))
+        }
+    }
+}
+
+fn kernel_maps(plan: &Plan, levels: &Levels) -> Result<HashMap<Geometry, KernelMap>> {
+    let mut maps = HashMap::new();
+    for geometry in plan.steps.iter().flat_map(|step| step.geometries()) {
+        if maps.contains_key(&geometry) {
+            continue;
+        }
+        let (Geometry::Submanifold { level: to, .. } | Geometry::Strided { to } | Geometry::Transposed { to }) = geometry;
+        let chunk_rows = chunk_rows(levels.level(to).len());
+        let map = match geometry {
+            Geometry::Submanifold { level, size } => KernelMap::submanifold(levels, level, size, chunk_rows),
+            Geometry::Strided { to } => KernelMap::strided(levels, to - 1, chunk_rows),
+            Geometry::Transposed { to } => KernelMap::transposed(levels, to, chunk_rows),
+        };
+        maps.insert(geometry, map?);
+    }
+    Ok(maps)
+}
+
+/// Chunks small enough that every thread gets several, within the limits above. No result depends on it.
+fn chunk_rows(rows: usize) -> usize {
+    let share = rows.div_ceil(4 * rayon::current_num_threads());
+    share.next_multiple_of(8).clamp(MIN_CHUNK_ROWS, CHUNK_ROWS)
+}
+
+fn run_network(
+    level: CpuLevel,
+    job: &Job<'_>,
+    network: &PreparedNetwork,
+    voxels: &Voxels,
+    levels: &Levels,
+    maps: &HashMap<Geometry, KernelMap>,
+    clock: &mut Clock<'_>,
+) -> Result<Tensor> {
+    let plan = job.plan;
+    let mut tensors = vec![Tensor::default(); plan.tensors.len()];
+    if let Some(TensorId(input)) = plan.input {
+        tensors[input] = input_features(&job.input, voxels, plan.tensors[input].channels)?;
+    }
+    for ((step, prepared), released) in plan.steps.iter().zip(&network.steps).zip(&network.released) {
+        let spec = plan.tensor(step.writes());
+        let mut output = Tensor::zeroed(levels.level(spec.level).len(), spec.channels)?;
+        let flop = match prepared {
+            PreparedStep::Stem(stem) => stem.run(levels, job.control, &mut output)?,
+            PreparedStep::Convolution(convolution) => {
+                let operands = Operands { level, tensors: &tensors, maps, control: job.control };
+                convolution.run(&operands, &mut output)?
+            }
+        };
+        tensors[step.writes().0] = output;
+        for &TensorId(tensor) in released {
+            tensors[tensor] = Tensor::default();
+        }
+        clock.lap(step.name(), flop)?;
+    }
+    Ok(std::mem::take(&mut tensors[plan.trunk.0]))
+}
+
+/// `[v, channels]` features of the representative point of each voxel.
+fn input_features(input: &Input<'_>, voxels: &Voxels, channels: usize) -> Result<Tensor> {
+    let mut tensor = Tensor::zeroed(voxels.len(), channels)?;
+    let stride = tensor.stride;
+    let rows = tensor.as_mut_slice().chunks_exact_mut(stride).enumerate();
+    match input {
+        Input::Coordinates { features: Some(features), .. } => {
+            for (voxel, row) in rows {
+                let first = voxels.points_of(voxel)[0] as usize;
+                row[..channels].copy_from_slice(&features[first * channels..][..channels]);
+            }
+        }
+        Input::Coordinates { features: None, .. } => {
+            let cure = "give `[rows, channels]` features with the coordinates";
+            return Err(Error::new(ErrorKind::InvalidState, format!("the network reads {channels} input features; {cure}")));
+        }
+        Input::Clouds { clouds, representative, .. } => {
+            let points = PointIndex::new(clouds);
+            for (voxel, row) in rows {
+                let point = points.representative(voxels.points_of(voxel), *representative);
+                let (cloud, index) = points.locate(point);
+                row[..channels].copy_from_slice(&cloud.color_feature(index)[..channels]);
+            }
+        }
+    }
+    Ok(tensor)
+}
+
+/// Finds the cloud and row of a point number that runs through all clouds of a call.
+struct PointIndex<'a> {
+    clouds: &'a [Cloud<'a>],
+    starts: Vec<usize>,
+}
+
+impl<'a> PointIndex<'a> {
+    fn new(clouds: &'a [Cloud<'a>]) -> Self {
+        let starts = clouds.iter().scan(0, |total, cloud| {
+            let start = *total;
+            *total += cloud.len();
+            Some(start)
+        });
+        Self { clouds, starts: starts.collect() }
+    }
+
+    fn locate(&self, point: u32) -> (&'a Cloud<'a>, usize) {
+        let cloud = self.starts.partition_point(|&start| start <= point as usize) - 1;
+        (&self.clouds[cloud], point as usize - self.starts[cloud])
+    }
+
+    fn representative(&self, points: &[u32], rule: Representative) -> u32 {
+        match rule {
+            Representative::First => points[0],
+            Representative::Canonical => {
+                points.iter().copied().min_by(|&a, &b| self.compare(a, b)).unwrap_or(points[0])
+            }
+        }
+    }
+
+    /// By position, then colour.
+    fn compare(&self, a: u32, b: u32) -> Ordering {
+        let key = |point: u32| {
+            let (cloud, index) = self.locate(point);
+            (cloud.positions.row(index), cloud.color_feature(index).map(f64::from))
+        };
+        let ((pa, ca), (pb, cb)) = (key(a), key(b));
+        let terms = pa.iter().chain(&ca).zip(pb.iter().chain(&cb));
+        terms.map(|(a, b)| a.total_cmp(b)).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+    }
+}
+
+fn score(trunk: &Tensor, request: &ScoreRequest<'_>, outcome: &mut Outcome, clock: &mut Clock<'_>) -> Result<()> {
+    let Some(head) = request.head.0.downcast_ref::<PackedHead>() else {
+        return Err(Error::new(ErrorKind::InvalidState, "the head was prepared by another backend"));
+    };
+    let (ranked, scores, flop) = head::score(trunk, head, request, clock.control)?;
+    clock.lap("head", flop)?;
+    outcome.voxel_scores = Some(scores);
+    outcome.point_scores = Some(lift(&ranked, &outcome.voxels.voxel_of_point, request.top_k)?);
+    clock.lap("lift", 0)
+}
+
+/// The labels and scores of every point: those of its voxel.
+fn lift(ranked: &[Ranking], voxel_of_point: &[u32], top_k: usize) -> Result<PointScores> {
+    let count = voxel_of_point.len() * top_k;
+    let mut points = PointScores {
+        labels: filled(count, -1, "the labels of the points")?,
+        scores: filled(count, 0.0, "the scores of the points")?,
+    };
+    let rows = points.labels.chunks_exact_mut(top_k).zip(points.scores.chunks_exact_mut(top_k));
+    for ((labels, scores), &voxel) in rows.zip(voxel_of_point).filter(|(_, voxel)| **voxel != NO_VOXEL) {
+        for (place, ranking) in ranked[voxel as usize * top_k..][..top_k].iter().enumerate() {
+            labels[place] = ranking.label;
+            scores[place] = if ranking.label < 0 { 0.0 } else { ranking.score };
+        }
+    }
+    Ok(points)
+}

@@ -1,0 +1,138 @@
+//! Scores of voxels from the folded head, ranked block by block; and full text-space features when asked for.
+
+use super::level::CpuLevel;
+use super::linear::{Linear, identity_pairs};
+use super::tensor::Tensor;
+use crate::backend::{Control, HeadMatrix, ScoreRequest, VoxelScores};
+use crate::error::{Error, ErrorKind, Result, filled};
+use crate::plan::{Plan, Ranking, Scoring, Similarity};
+use rayon::prelude::*;
+
+/// A [`HeadMatrix`] in packed form.
+#[derive(Debug)]
+pub(super) struct PackedHead {
+    linear: Linear,
+    prompts: usize,
+}
+
+impl PackedHead {
+    pub(super) fn new(level: CpuLevel, matrix: &HeadMatrix) -> Result<Self> {
+        let linear = Linear::new(level, matrix.rows, &matrix.weight, &matrix.bias)?;
+        Ok(Self { linear, prompts: matrix.prompts })
+    }
+}
+
+/// Where one block of rows puts its results.
+struct Block<'a> {
+    first: usize,
+    ranked: &'a mut [Ranking],
+    logits: Option<&'a mut [f32]>,
+    prompt_scores: Option<&'a mut [f32]>,
+}
+
+/// Per voxel the `top_k` best labels, and what else the request names; also the FLOP of the products.
+pub(super) fn score(
+    trunk: &Tensor,
+    head: &PackedHead,
+    request: &ScoreRequest<'_>,
+    control: Control<'_>,
+) -> Result<(Vec<Ranking>, VoxelScores, u64)> {
+    let scoring = request.scoring;
+    if head.linear.columns() < head.prompts + usize::from(scoring.similarity == Similarity::Cosine) {
+        return Err(Error::new(ErrorKind::InvalidState, "the head was folded without what cosine scores need"));
+    }
+    let wanted = |asked: bool, columns: usize, what: &str| filled(usize::from(asked) * trunk.rows * columns, 0.0, what);
+    let unranked = Ranking { label: -1, score: 0.0 };
+    let mut ranked = filled(trunk.rows * request.top_k, unranked, "the labels of the voxels")?;
+    let mut scores = VoxelScores {
+        logits: wanted(request.logits, scoring.labels, "the logits")?,
+        prompt_scores: wanted(request.prompt_scores, head.prompts, "the prompt scores")?,
+    };
+    let block_rows = head.linear.block_rows();
+    let pairs = identity_pairs(block_rows);
+    let mut logits = scores.logits.chunks_mut(block_rows * scoring.labels.max(1));
+    let mut prompt_scores = scores.prompt_scores.chunks_mut(block_rows * head.prompts.max(1));
+    let blocks: Vec<Block<'_>> = ranked
+        .chunks_mut(block_rows * request.top_k)
+        .enumerate()
+        .map(|(index, ranked)| Block {
+            first: index * block_rows,
+            ranked,
+            logits: logits.next(),
+            prompt_scores: prompt_scores.next(),
+        })
+        .collect();
+    blocks.into_par_iter().try_for_each(|block| {
+        control.check()?;
+        score_block(trunk, head, request, &pairs, block)
+    })?;
+    let flop = head.linear.flop(trunk.rows);
+    Ok((ranked, scores, flop))
+}
+
+fn score_block(
+    trunk: &Tensor,
+    head: &PackedHead,
+    request: &ScoreRequest<'_>,
+    pairs: &[crate::sparse::Pair],
+    mut block: Block<'_>,
+) -> Result<()> {
+    let (scoring, stride) = (request.scoring, head.linear.stride());
+    let rows = block.ranked.len() / request.top_k;
+    let mut result = filled(rows * stride, 0.0_f32, "a block of scores")?;
+    let mut labels = filled(scoring.labels, 0.0_f32, "a row of scores")?;
+    head.linear.apply(trunk, block.first, &pairs[..rows], &mut result);
+    for (row, (products, top)) in result.chunks_exact(stride).zip(block.ranked.chunks_mut(request.top_k)).enumerate() {
+        let (prompts, norm_terms) = products[..head.linear.columns()].split_at(head.prompts);
+        let norm = norm_terms.iter().map(|v| v * v).sum::<f32>().sqrt();
+        scoring.label_scores(prompts, norm, &mut labels);
+        scoring.normalise(&mut labels);
+        Scoring::rank(&labels, top);
+        if let Some(logits) = &mut block.logits {
+            logits[row * scoring.labels..][..scoring.labels].copy_from_slice(&labels);
+        }
+        if let Some(kept) = &mut block.prompt_scores {
+            let kept = &mut kept[row * head.prompts..][..head.prompts];
+            kept.copy_from_slice(prompts);
+            if scoring.similarity == Similarity::Cosine {
+                kept.iter_mut().for_each(|v| *v /= norm.max(f32::MIN_POSITIVE));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The head's own product, for full text-space features.
+pub(super) fn text_head(level: CpuLevel, plan: &Plan) -> Result<Linear> {
+    let (weight, head) = (plan.head.weight.to_f32(), &plan.head);
+    let bias = head.bias.as_ref().map_or_else(|| vec![0.0; head.text_dim()], |b| b.to_f32().into_owned());
+    Linear::new(level, head.weight.shape[0], &weight, &bias)
+}
+
+/// `[v, text dimension]` features.
+pub(super) fn text_features(trunk: &Tensor, linear: &Linear, control: Control<'_>) -> Result<Vec<f32>> {
+    let columns = linear.columns();
+    let mut features = filled(trunk.rows * columns, 0.0_f32, "the text-space features")?;
+    let block_rows = linear.block_rows();
+    let pairs = identity_pairs(block_rows);
+    features.par_chunks_mut(block_rows * columns).enumerate().try_for_each(|(index, block)| {
+        control.check()?;
+        let rows = block.len() / columns;
+        let mut result = filled(rows * linear.stride(), 0.0_f32, "a block of features")?;
+        linear.apply(trunk, index * block_rows, &pairs[..rows], &mut result);
+        for (to, from) in block.chunks_exact_mut(columns).zip(result.chunks_exact(linear.stride())) {
+            to.copy_from_slice(&from[..columns]);
+        }
+        Ok(())
+    })?;
+    Ok(features)
+}
+
+/// `[v, channels]` trunk features without padding.
+pub(super) fn trunk_features(trunk: &Tensor) -> Result<Vec<f32>> {
+    let mut features = crate::error::with_capacity(trunk.rows * trunk.channels, "the trunk features")?;
+    for row in 0..trunk.rows {
+        features.extend_from_slice(trunk.row(row));
+    }
+    Ok(features)
+}

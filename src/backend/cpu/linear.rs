@@ -1,0 +1,74 @@
+//! A dense product over the trunk's rows, a block of rows at a time, so that no `[n, columns]` matrix need exist.
+
+use super::level::CpuLevel;
+use super::packed::Packed;
+use super::simd::RowProduct;
+use super::tensor::{LINE, Tensor};
+use crate::error::Result;
+use crate::sparse::Pair;
+
+/// `trunk · weight + bias` in packed form.
+#[derive(Debug)]
+pub(super) struct Linear {
+    level: CpuLevel,
+    packed: Packed,
+    columns: usize,
+    /// Padded to whole lines.
+    bias: Vec<f32>,
+}
+
+impl Linear {
+    /// From a row-major `[rows, columns]` weight and its `[columns]` bias.
+    pub(super) fn new(level: CpuLevel, rows: usize, weight: &[f32], bias: &[f32]) -> Result<Self> {
+        let columns = bias.len();
+        let packed = Packed::new(level, 1, rows, columns, |_, channel, column| weight[channel * columns + column])?;
+        let mut bias = bias.to_vec();
+        bias.resize(columns.next_multiple_of(LINE), 0.0);
+        Ok(Self { level, packed, columns, bias })
+    }
+
+    pub(super) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Floats from one row of a result to the next.
+    pub(super) fn stride(&self) -> usize {
+        self.bias.len()
+    }
+
+    /// FLOP for `rows` rows.
+    pub(super) fn flop(&self, rows: usize) -> u64 {
+        2 * rows as u64 * self.packed.c_in as u64 * self.columns as u64
+    }
+
+    /// Rows per block that keep a block's result near the L2 cache.
+    pub(super) fn block_rows(&self) -> usize {
+        (64 * 1024 / self.stride().max(1)).clamp(16, 512)
+    }
+
+    /// Fills `result` (whole rows of [`Self::stride`] floats) from the trunk's rows from `first` on.
+    pub(super) fn apply(&self, trunk: &Tensor, first: usize, pairs: &[Pair], result: &mut [f32]) {
+        let stride = self.stride();
+        for row in result.chunks_exact_mut(stride) {
+            row.copy_from_slice(&self.bias);
+        }
+        for &panel in &self.packed.panels {
+            let mut product = RowProduct {
+                input: &trunk.as_slice()[first * trunk.stride..],
+                input_stride: trunk.stride,
+                c_in: self.packed.c_in,
+                weights: self.packed.block(0, panel),
+                output: result,
+                output_stride: stride,
+                column: panel.column,
+                width: panel.width,
+            };
+            product.accumulate(self.level, pairs);
+        }
+    }
+}
+
+/// The pairs `(i, i)` for `rows` rows.
+pub(super) fn identity_pairs(rows: usize) -> Vec<Pair> {
+    (0..rows as u32).map(|row| Pair { input: row, output: row }).collect()
+}

@@ -1,0 +1,70 @@
+//! The CPU backend: weight-stationary sparse convolutions in FP32 on its own threads.
+//!
+//! Every output row is summed by one thread in one order, so results are bit-identical for any number of threads.
+
+mod convolution;
+mod execute;
+mod head;
+mod level;
+mod linear;
+mod packed;
+mod prepared;
+mod simd;
+mod stem;
+mod tensor;
+
+pub use level::CpuLevel;
+
+use super::{Backend, HeadMatrix, Job, Outcome, PreparedHead};
+use crate::error::{Error, ErrorKind, Result};
+use std::sync::Arc;
+
+/// Runs plans on the CPU.
+#[derive(Debug)]
+pub struct CpuBackend {
+    pool: rayon::ThreadPool,
+    level: CpuLevel,
+}
+
+impl CpuBackend {
+    /// A backend with its own `threads` (all the machine's when `None`) at the best level the CPU has, or the one
+    /// named by the environment variable `OV3D_CPU_LEVEL`.
+    pub fn new(threads: Option<usize>) -> Result<Self> {
+        Self::with_level(threads, CpuLevel::detect()?)
+    }
+
+    /// The same at a chosen level, which the CPU must have.
+    pub fn with_level(threads: Option<usize>, level: CpuLevel) -> Result<Self> {
+        level.require()?;
+        let threads = match threads {
+            Some(0) => return Err(Error::argument("threads is 0; give at least 1, or none for all of the machine's")),
+            Some(threads) => threads,
+            None => std::thread::available_parallelism().map_or(1, |n| n.get()),
+        };
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|index| format!("ov3d-{index}"))
+            .build()
+            .map_err(|e| Error::new(ErrorKind::OutOfMemory, format!("cannot start {threads} threads: {e}")))?;
+        Ok(Self { pool, level })
+    }
+
+    /// The number of threads.
+    pub fn threads(&self) -> usize {
+        self.pool.current_num_threads()
+    }
+}
+
+impl Backend for CpuBackend {
+    fn prepare_head(&self, matrix: &HeadMatrix) -> Result<PreparedHead> {
+        Ok(PreparedHead(Arc::new(head::PackedHead::new(self.level, matrix)?)))
+    }
+
+    fn execute(&self, job: &Job<'_>) -> Result<Outcome> {
+        self.pool.install(|| execute::execute(self.level, job))
+    }
+
+    fn describe(&self) -> String {
+        format!("CPU, {} threads, {}, f32", self.threads(), self.level)
+    }
+}

@@ -1,0 +1,69 @@
+//! A plan's weights packed for one CPU level, batch norm folded in: done once per model, shared by all sessions.
+
+use super::convolution::PackedConvolution;
+use super::level::CpuLevel;
+use super::packed::Packed;
+use super::stem::PackedStem;
+use super::tensor::LINE;
+use crate::error::Result;
+use crate::plan::{Affine, Plan, Product, Step, TensorId};
+use rayon::prelude::*;
+
+/// The packed form of [`Step`].
+pub(super) enum PreparedStep {
+    Stem(PackedStem),
+    Convolution(PackedConvolution),
+}
+
+/// The packed form of a [`Plan`]'s steps.
+pub(super) struct PreparedNetwork {
+    pub(super) steps: Vec<PreparedStep>,
+    /// Per step, the tensors nobody reads afterwards.
+    pub(super) released: Vec<Vec<TensorId>>,
+}
+
+impl PreparedNetwork {
+    pub(super) fn new(level: CpuLevel, plan: &Plan) -> Result<Self> {
+        let prepare = |step: &Step| -> Result<PreparedStep> {
+            Ok(match step {
+                Step::Stem(stem) => PreparedStep::Stem(PackedStem::new(stem)?),
+                Step::Convolution(convolution) => {
+                    PreparedStep::Convolution(PackedConvolution::new(level, plan, convolution)?)
+                }
+            })
+        };
+        let steps = plan.steps.par_iter().map(prepare).collect::<Result<Vec<_>>>()?;
+        Ok(Self { steps, released: plan.released_after() })
+    }
+}
+
+/// A product's weights, times its scale, split by source.
+pub(super) fn pack_product(level: CpuLevel, plan: &Plan, product: &Product) -> Result<Vec<(TensorId, Packed)>> {
+    let values = product.weight.to_f32();
+    let columns = product.affine.scale.len();
+    let channels: usize = product.sources.iter().map(|&source| plan.tensor(source).channels).sum();
+    let mut first = 0;
+    let mut packed = Vec::with_capacity(product.sources.len());
+    for &source in &product.sources {
+        let c_in = plan.tensor(source).channels;
+        let weights = Packed::new(level, product.geometry.volume(), c_in, columns, |offset, channel, column| {
+            let value = values[(offset * channels + first + channel) * columns + column];
+            (f64::from(value) * product.affine.scale[column]) as f32
+        })?;
+        packed.push((source, weights));
+        first += c_in;
+    }
+    Ok(packed)
+}
+
+/// The sum of the shifts, padded with zeros to whole lines.
+pub(super) fn pack_shift<'a>(affines: impl Iterator<Item = &'a Affine>) -> Vec<f32> {
+    let mut total: Vec<f64> = Vec::new();
+    for affine in affines {
+        total.resize(affine.shift.len().next_multiple_of(LINE), 0.0);
+        for (sum, shift) in total.iter_mut().zip(&affine.shift) {
+            *sum += shift;
+        }
+    }
+    total.into_iter().map(|v| v as f32).collect()
+}

@@ -1,0 +1,150 @@
+//! The stem on constant ones: a table lookup per column of the kernel on the occupancy bits around a voxel.
+//!
+//! A 5x5x5 kernel is 25 rows along x of five occupancy bits; each row has a table of the 32 possible sums.
+
+use super::prepared::pack_shift;
+use super::tensor::{LINE, Tensor};
+use crate::backend::Control;
+use crate::error::{Error, Result, filled};
+use crate::plan::Stem;
+use crate::sparse::{Blocks, Levels};
+use rayon::prelude::*;
+
+/// The packed form of a [`Stem`].
+pub(super) struct PackedStem {
+    size: usize,
+    /// Columns, whole lines.
+    stride: usize,
+    /// `[size²][2^size][stride]` sums of the weights whose bit is set, batch norm's scale folded in.
+    table: Vec<f32>,
+    shift: Vec<f32>,
+}
+
+impl PackedStem {
+    pub(super) fn new(stem: &Stem) -> Result<Self> {
+        let columns = stem.affine.scale.len();
+        let (stride, patterns) = (columns.next_multiple_of(LINE), 1 << stem.size);
+        let values = stem.weight.to_f32();
+        let channels = values.len() / (stem.size.pow(3) * columns);
+        let weight = |offset: usize, column: usize| -> f64 {
+            (0..channels).map(|channel| f64::from(values[(offset * channels + channel) * columns + column])).sum()
+        };
+        let mut table = filled(stem.size.pow(2) * patterns * stride, 0.0_f32, "the stem's table")?;
+        for (entry, sums) in table.chunks_exact_mut(stride).enumerate() {
+            let (row, pattern) = (entry / patterns, entry % patterns);
+            for (column, sum) in sums.iter_mut().enumerate().take(columns) {
+                let set = (0..stem.size).filter(|&x| pattern >> x & 1 == 1);
+                let total: f64 = set.map(|x| weight(row * stem.size + x, column)).sum();
+                *sum = (total * stem.affine.scale[column]) as f32;
+            }
+        }
+        Ok(Self { size: stem.size, stride, table, shift: pack_shift(std::iter::once(&stem.affine)) })
+    }
+
+    /// Fills `output` and returns the FLOP that the lookup stands for.
+    pub(super) fn run(&self, levels: &Levels, control: Control<'_>, output: &mut Tensor) -> Result<u64> {
+        let blocks = Blocks::new(levels, 0)?;
+        let stride = output.stride;
+        let rows_by_block = BlockRows { rest: output.as_mut_slice(), blocks: &blocks, stride }.split();
+        let lookups: u64 = rows_by_block
+            .into_par_iter()
+            .with_min_len(16)
+            .map(|(block, rows)| {
+                control.check()?;
+                Ok(self.run_block(&blocks, block, rows))
+            })
+            .try_reduce(|| 0, |a, b| Ok::<u64, Error>(a + b))?;
+        Ok(2 * lookups * output.channels as u64)
+    }
+
+    /// Fills the rows of one block; returns the number of occupied neighbours met.
+    fn run_block(&self, blocks: &Blocks<'_>, block: usize, rows: &mut [f32]) -> u64 {
+        let window = blocks.window(block);
+        let patterns = 1 << self.size;
+        let reach = self.size / 2;
+        let mut neighbours = 0;
+        for (row, sums) in blocks.rows(block).zip(rows.chunks_exact_mut(self.stride)) {
+            let [x, y, z] = blocks.local_cell(row);
+            sums.copy_from_slice(&self.shift);
+            for dz in 0..self.size {
+                for dy in 0..self.size {
+                    let line = window[(y + 2 - reach + dy) + 8 * (z + 2 - reach + dz)];
+                    let pattern = usize::from(line) >> (x + 2 - reach) & (patterns - 1);
+                    neighbours += u64::from(pattern.count_ones());
+                    let entry = (dy + self.size * dz) * patterns + pattern;
+                    let terms = &self.table[entry * self.stride..][..self.stride];
+                    sums.iter_mut().zip(terms).for_each(|(sum, term)| *sum += term);
+                }
+            }
+            sums.iter_mut().for_each(|v| *v = v.max(0.0));
+        }
+        neighbours
+    }
+}
+
+/// Cuts the output rows at the block boundaries.
+struct BlockRows<'a, 'b> {
+    rest: &'a mut [f32],
+    blocks: &'b Blocks<'b>,
+    stride: usize,
+}
+
+impl<'a> BlockRows<'a, '_> {
+    fn split(self) -> Vec<(usize, &'a mut [f32])> {
+        let mut rest = self.rest;
+        (0..self.blocks.len())
+            .map(|block| {
+                let (rows, after) = std::mem::take(&mut rest).split_at_mut(self.blocks.rows(block).len() * self.stride);
+                rest = after;
+                (block, rows)
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Affine, TensorId, Weight};
+    use crate::sparse::{KernelMap, Voxels};
+    use std::sync::Arc;
+
+    #[test]
+    fn lookup_equals_the_convolution_of_ones() {
+        let cells: Vec<[u32; 3]> = (0..700_u32).map(|i| [i * 7919 % 14, i * 104_729 % 13, i * 31 % 12]).collect();
+        for (size, columns) in [(5, 20), (3, 32)] {
+            let volume = usize::pow(size, 3);
+            let value = |i: usize| ((i * 2_654_435_761) % 1009) as f32 / 504.5 - 1.0;
+            let values: Vec<f32> = (0..volume * 3 * columns).map(value).collect();
+            let scale: Vec<f64> = (0..columns).map(|c| 0.5 + c as f64 / 16.0).collect();
+            let shift: Vec<f64> = (0..columns).map(|c| c as f64 / 8.0 - 1.0).collect();
+            let stem = Stem {
+                name: "stem".into(),
+                size,
+                weight: Arc::new(Weight::f32([volume, 3, columns], values.clone())),
+                affine: Affine { scale: scale.clone(), shift: shift.clone() },
+                output: TensorId(0),
+            };
+            let levels = Levels::new(Voxels::from_cells(&[&cells]).unwrap().keys, 5).unwrap();
+            let map = KernelMap::submanifold(&levels, 0, size, 1 << 20).unwrap();
+            let mut output = Tensor::zeroed(levels.level(0).len(), columns).unwrap();
+            output.as_mut_slice().fill(f32::NAN);
+            let flop = PackedStem::new(&stem).unwrap().run(&levels, Control::default(), &mut output).unwrap();
+            assert_eq!(flop, 2 * map.pair_count() * columns as u64);
+            let mut want = vec![0.0_f64; output.rows * columns];
+            for offset in 0..volume {
+                for pair in map.chunks[0].pairs(offset) {
+                    for column in 0..columns {
+                        let channel = |c: usize| f64::from(values[(offset * 3 + c) * columns + column]);
+                        want[pair.output as usize * columns + column] += (0..3).map(channel).sum::<f64>();
+                    }
+                }
+            }
+            for (index, sum) in want.into_iter().enumerate() {
+                let (row, column) = (index / columns, index % columns);
+                let want = (sum * scale[column] + shift[column]).max(0.0);
+                assert!((f64::from(output.row(row)[column]) - want).abs() < 2e-5 * (1.0 + want.abs()));
+            }
+        }
+    }
+}

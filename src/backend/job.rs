@@ -1,0 +1,209 @@
+//! What a backend is asked to do and what it gives back.
+
+use crate::cloud::{Cloud, GridOrigin};
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::{Plan, Scoring};
+use crate::sparse::Voxels;
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Runs plans on one device.
+pub trait Backend: Send + Sync + fmt::Debug {
+    /// Packs a folded head for [`ScoreRequest::head`].
+    fn prepare_head(&self, matrix: &HeadMatrix) -> Result<PreparedHead>;
+
+    /// From input to what the job asks for.
+    fn execute(&self, job: &Job<'_>) -> Result<Outcome>;
+
+    /// A line that names the device and how it computes, such as `"CPU, 2 threads, avx512, f32"`.
+    fn describe(&self) -> String;
+}
+
+/// One run of a plan.
+#[derive(Debug)]
+pub struct Job<'a> {
+    /// The network.
+    pub plan: &'a Plan,
+    /// What to run it on.
+    pub input: Input<'a>,
+    /// Labels and scores, if wanted.
+    pub scores: Option<ScoreRequest<'a>>,
+    /// Per-voxel features, if wanted.
+    pub features: Option<FeatureSpace>,
+    /// Progress and cancellation.
+    pub control: Control<'a>,
+}
+
+/// The input of a run.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// Clouds of points, one batch index each.
+    Clouds {
+        /// The clouds, already validated.
+        clouds: &'a [Cloud<'a>],
+        /// Edge of a voxel in metres.
+        voxel_size: f64,
+        /// The lattice the voxels stand on.
+        grid_origin: GridOrigin,
+        /// Which point's colour a voxel takes.
+        representative: Representative,
+        /// Rotation and scale of a test-time augmentation.
+        rotation_scale: Option<[[f64; 3]; 3]>,
+    },
+    /// Ready-made voxels.
+    Coordinates {
+        /// Rows `[batch, x, y, z]`; the first of equal rows counts.
+        rows: &'a [[i32; 4]],
+        /// `[rows, input channels]`, for networks whose input is not constant.
+        features: Option<&'a [f32]>,
+    },
+}
+
+/// Which of a voxel's points gives the voxel its colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Representative {
+    /// The point with the lowest index (published; depends on the order of the points).
+    #[default]
+    First,
+    /// The point with the smallest position, then colour: independent of the order of the points.
+    Canonical,
+}
+
+/// Per-voxel features to return.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FeatureSpace {
+    /// The last features before the text space (96 wide in the published networks).
+    Trunk,
+    /// The text space (512 or 768 wide), as the network gives it: not normalised.
+    Text,
+}
+
+/// The linear map from the trunk to prompt scores, and to what the length of a text-space feature needs.
+#[derive(Debug, Clone)]
+pub struct HeadMatrix {
+    /// Number of trunk channels.
+    pub rows: usize,
+    /// `[rows, prompts + norm columns]`: `W Eᵀ`, then the factor L with `|x W| = |x L|` if cosine is wanted.
+    pub weight: Vec<f32>,
+    /// `[prompts + norm columns]`.
+    pub bias: Vec<f32>,
+    /// Number of prompts.
+    pub prompts: usize,
+}
+
+impl HeadMatrix {
+    /// Number of columns.
+    pub fn columns(&self) -> usize {
+        self.bias.len()
+    }
+}
+
+/// A folded head in a backend's own form.
+#[derive(Clone)]
+pub struct PreparedHead(pub(super) Arc<dyn Any + Send + Sync>);
+
+impl fmt::Debug for PreparedHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PreparedHead")
+    }
+}
+
+/// Which scores to compute.
+#[derive(Debug, Clone, Copy)]
+pub struct ScoreRequest<'a> {
+    /// The vocabulary folded into the network's head.
+    pub head: &'a PreparedHead,
+    /// From prompt scores to labels.
+    pub scoring: &'a Scoring,
+    /// How many best labels to keep per point, at least 1.
+    pub top_k: usize,
+    /// Whether to return the label scores of every voxel.
+    pub logits: bool,
+    /// Whether to return the prompt scores of every voxel (before grouping and softmax; cosine applied).
+    pub prompt_scores: bool,
+}
+
+/// Progress and cancellation of a run.
+#[derive(Clone, Copy, Default)]
+pub struct Control<'a> {
+    /// Stops the run when it becomes true.
+    pub cancel: Option<&'a AtomicBool>,
+    /// Called with the fraction done; returning false stops the run.
+    pub progress: Option<&'a (dyn Fn(f32) -> bool + Sync)>,
+}
+
+impl Control<'_> {
+    /// An error if the run is to stop.
+    pub fn check(&self) -> Result<()> {
+        match self.cancel {
+            Some(flag) if flag.load(Ordering::Relaxed) => Err(Error::new(ErrorKind::Cancelled, "the run was cancelled")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reports `fraction` and asks whether to go on.
+    pub fn report(&self, fraction: f32) -> Result<()> {
+        self.check()?;
+        match self.progress {
+            Some(progress) if !progress(fraction) => {
+                Err(Error::new(ErrorKind::Cancelled, "the run was stopped by the progress callback"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Control<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control").field("cancel", &self.cancel).field("progress", &self.progress.is_some()).finish()
+    }
+}
+
+/// What a run took.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stage {
+    /// `"quantise"`, `"levels"`, `"kernel maps"`, a module's name, `"head"`, `"lift"`.
+    pub name: String,
+    /// Wall-clock time.
+    pub time: Duration,
+    /// Multiply-adds times two that the result needed (0 for stages that are not products).
+    pub flop: u64,
+}
+
+/// What a run produced.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// The voxels and their points.
+    pub voxels: Voxels,
+    /// Per cloud, what to add to a voxel's cell for the coordinate callers see.
+    pub origins: Vec<[i64; 3]>,
+    /// Scores per voxel, if asked for.
+    pub voxel_scores: Option<VoxelScores>,
+    /// Scores per point, if asked for.
+    pub point_scores: Option<PointScores>,
+    /// `[v, d]` features per voxel, if asked for.
+    pub features: Option<Vec<f32>>,
+    /// What each stage took.
+    pub stages: Vec<Stage>,
+}
+
+/// Scores of voxels.
+#[derive(Debug, Default)]
+pub struct VoxelScores {
+    /// `[v, labels]`, empty unless asked for.
+    pub logits: Vec<f32>,
+    /// `[v, prompts]`, empty unless asked for.
+    pub prompt_scores: Vec<f32>,
+}
+
+/// Scores of points.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct PointScores {
+    /// `[n, top_k]` labels, best first; -1 for points without a voxel and for places past the last label.
+    pub labels: Vec<i32>,
+    /// `[n, top_k]` scores; 0 where the label is -1.
+    pub scores: Vec<f32>,
+}

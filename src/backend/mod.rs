@@ -1,0 +1,9 @@
+//! Backends execute plans: the only code that knows a device.
+
+pub mod cpu;
+mod job;
+
+pub use job::{
+    Backend, Control, FeatureSpace, HeadMatrix, Input, Job, Outcome, PointScores, PreparedHead, Representative,
+    ScoreRequest, Stage, VoxelScores,
+};

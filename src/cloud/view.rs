@@ -1,0 +1,146 @@
+//! Read-only strided views of the caller's rows: packed, interleaved and unaligned layouts without a copy.
+
+use crate::error::{Error, Result};
+use std::fmt;
+
+/// The type of one component of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dtype {
+    /// Unsigned byte.
+    U8,
+    /// 32-bit float.
+    F32,
+    /// 64-bit float.
+    F64,
+}
+
+impl Dtype {
+    /// Bytes of one component.
+    pub const fn size(self) -> usize {
+        match self {
+            Self::U8 => 1,
+            Self::F32 => 4,
+            Self::F64 => 8,
+        }
+    }
+}
+
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::U8 => "u8",
+            Self::F32 => "f32",
+            Self::F64 => "f64",
+        })
+    }
+}
+
+/// `count` rows of `components` values each, `stride` bytes apart, in native byte order and at any alignment.
+#[derive(Debug, Clone, Copy)]
+pub struct StridedView<'a> {
+    bytes: &'a [u8],
+    count: usize,
+    stride: usize,
+    dtype: Dtype,
+    components: usize,
+}
+
+impl<'a> StridedView<'a> {
+    /// A view of `bytes`; fails when the last row would end past them or rows would overlap.
+    pub fn new(bytes: &'a [u8], count: usize, stride: usize, dtype: Dtype, components: usize) -> Result<Self> {
+        let row = components
+            .checked_mul(dtype.size())
+            .ok_or_else(|| Error::argument(format!("{components} components per row overflow the address space")))?;
+        if stride < row {
+            return Err(Error::argument(format!(
+                "stride is {stride} bytes, less than the {row} bytes of one row; give the distance between rows"
+            )));
+        }
+        let needed = match count {
+            0 => Some(0),
+            _ => (count - 1).checked_mul(stride).and_then(|n| n.checked_add(row)),
+        };
+        match needed {
+            Some(needed) if needed <= bytes.len() => Ok(Self { bytes, count, stride, dtype, components }),
+            _ => Err(Error::argument(format!(
+                "{count} rows of stride {stride} need more than the {} bytes given",
+                bytes.len()
+            ))),
+        }
+    }
+
+    /// Packed FP32 triples.
+    pub fn packed_f32(rows: &'a [[f32; 3]]) -> Self {
+        Self { bytes: bytemuck::cast_slice(rows), count: rows.len(), stride: 12, dtype: Dtype::F32, components: 3 }
+    }
+
+    /// Packed FP64 triples.
+    pub fn packed_f64(rows: &'a [[f64; 3]]) -> Self {
+        Self { bytes: bytemuck::cast_slice(rows), count: rows.len(), stride: 24, dtype: Dtype::F64, components: 3 }
+    }
+
+    /// Packed byte triples.
+    pub fn packed_u8(rows: &'a [[u8; 3]]) -> Self {
+        Self { bytes: bytemuck::cast_slice(rows), count: rows.len(), stride: 3, dtype: Dtype::U8, components: 3 }
+    }
+
+    /// The number of rows.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The type of a component.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    /// Components per row.
+    pub fn components(&self) -> usize {
+        self.components
+    }
+
+    /// The first three components of row `index`, widened exactly.
+    pub fn row(&self, index: usize) -> [f64; 3] {
+        let start = index * self.stride;
+        let width = self.dtype.size();
+        let row = &self.bytes[start..start + 3 * width];
+        let component = |axis: usize| &row[axis * width..(axis + 1) * width];
+        match self.dtype {
+            Dtype::U8 => [row[0], row[1], row[2]].map(f64::from),
+            Dtype::F32 => [0, 1, 2].map(|axis| f64::from(bytemuck::pod_read_unaligned::<f32>(component(axis)))),
+            Dtype::F64 => [0, 1, 2].map(|axis| bytemuck::pod_read_unaligned::<f64>(component(axis))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interleaved_and_unaligned_rows_are_read() {
+        let mut bytes = vec![0xAA_u8];
+        for point in [[1.0_f32, 2.0, 3.0], [4.0, 5.0, 6.0]] {
+            bytes.extend(point.iter().flat_map(|v| v.to_ne_bytes()));
+            bytes.extend([9; 12]);
+        }
+        let view = StridedView::new(&bytes[1..], 2, 24, Dtype::F32, 3).unwrap();
+        assert_eq!(view.row(0), [1.0, 2.0, 3.0]);
+        assert_eq!(view.row(1), [4.0, 5.0, 6.0]);
+    }
+
+    #[test]
+    fn rows_past_the_end_are_refused() {
+        let bytes = [0_u8; 47];
+        assert!(StridedView::new(&bytes, 2, 24, Dtype::F64, 3).is_err());
+        assert!(StridedView::new(&bytes, 1, 24, Dtype::F64, 3).is_ok());
+        assert!(StridedView::new(&bytes, 2, 8, Dtype::F32, 3).is_err(), "overlapping rows");
+        assert!(StridedView::new(&bytes, usize::MAX, 24, Dtype::F64, 3).is_err(), "overflowing size");
+        assert!(StridedView::new(&[], 0, 12, Dtype::F32, 3).is_ok(), "an empty cloud");
+    }
+}

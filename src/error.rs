@@ -1,0 +1,113 @@
+//! The library's one error type, and the only place that maps errors to status numbers.
+
+use std::fmt;
+
+/// What went wrong, in the granularity a caller can act on.
+///
+/// The discriminants are the C status numbers: grouped in hundreds by cause, never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(i32)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// An argument's value is outside what the function accepts.
+    InvalidArgument = -100,
+    /// Two arguments that must agree in size or kind do not.
+    Mismatch = -101,
+    /// A coordinate lies outside the range the voxel keys can hold.
+    OutOfRange = -102,
+    /// The object lacks something the call needs, such as a vocabulary.
+    InvalidState = -103,
+    /// A file could not be opened, read or written.
+    Io = -200,
+    /// A file is damaged or is not of the expected format.
+    Format = -201,
+    /// A file is well-formed but of a kind or version this library does not know.
+    Unsupported = -202,
+    /// Memory for a buffer whose size depends on the input could not be had.
+    OutOfMemory = -300,
+    /// The caller asked to stop.
+    Cancelled = -400,
+    /// A defect of this library; the object concerned should be freed.
+    Internal = -900,
+}
+
+/// An error: its kind, and a sentence that names the argument, its value, the limit and the cure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+}
+
+/// The result of every fallible function of this library.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An error of `kind` that says `message`.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    /// Shorthand for [`ErrorKind::InvalidArgument`].
+    pub fn argument(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::InvalidArgument, message)
+    }
+
+    /// Shorthand for [`ErrorKind::Format`].
+    pub fn format(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Format, message)
+    }
+
+    /// Shorthand for [`ErrorKind::Internal`].
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Internal, message)
+    }
+
+    /// A failed read or write of `path`.
+    pub fn io(path: &std::path::Path, action: &str, cause: &std::io::Error) -> Self {
+        Self::new(ErrorKind::Io, format!("cannot {action} '{}': {cause}", path.display()))
+    }
+
+    /// The cause, for callers that branch on it.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The C status number of this error.
+    pub fn status(&self) -> i32 {
+        self.kind as i32
+    }
+
+    /// The same error with `context` put before its message, as in `"model 'a.safetensors': ..."`.
+    #[must_use]
+    pub fn within(self, context: impl fmt::Display) -> Self {
+        Self { kind: self.kind, message: format!("{context}: {}", self.message) }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// A vector of `len` copies of `value`, or [`ErrorKind::OutOfMemory`] naming `what`.
+pub fn filled<T: Clone>(len: usize, value: T, what: &str) -> Result<Vec<T>> {
+    let mut vec = with_capacity(len, what)?;
+    vec.resize(len, value);
+    Ok(vec)
+}
+
+/// An empty vector with room for `len` elements, or [`ErrorKind::OutOfMemory`] naming `what`.
+pub fn with_capacity<T>(len: usize, what: &str) -> Result<Vec<T>> {
+    let mut vec = Vec::new();
+    vec.try_reserve_exact(len).map_err(|_| {
+        let bytes = len as u128 * size_of::<T>() as u128;
+        Error::new(
+            ErrorKind::OutOfMemory,
+            format!("no memory for {what} ({bytes} bytes); free memory or send a smaller cloud"),
+        )
+    })?;
+    Ok(vec)
+}

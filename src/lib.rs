@@ -1,0 +1,19 @@
+//! Open-vocabulary 3D point-cloud segmentation.
+//!
+//! A trained sparse 3D network and a vocabulary of plain words label every point of a cloud: the systems of GGSD
+//! and Diff2Scene (both ECCV 2024) as one library without Python, PyTorch or MinkowskiEngine.
+//!
+//! The floors of the house, top to bottom; a file imports only from its own floor or from those below it:
+//! [`session`], [`pipeline`], [`model`], [`backend`], [`plan`], [`sparse`], [`cloud`], [`random`] and [`error`].
+
+pub mod backend;
+pub mod cloud;
+pub mod error;
+pub mod model;
+pub mod pipeline;
+pub mod plan;
+pub mod random;
+pub mod session;
+pub mod sparse;
+
+pub use error::{Error, ErrorKind, Result};

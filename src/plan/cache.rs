@@ -1,0 +1,37 @@
+//! What backends prepared from a plan's weights (packed panels, device buffers), shared by all its sessions.
+
+use crate::error::Result;
+use parking_lot::Mutex;
+use std::any::Any;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// Prepared weights by the backend's own key, such as `"cpu avx512 f32"`.
+#[derive(Default)]
+pub struct PreparedCache {
+    entries: Mutex<HashMap<String, Arc<dyn Any + Send + Sync>>>,
+}
+
+impl PreparedCache {
+    /// The entry under `key`, made by `prepare` if there is none yet. Concurrent callers wait for the first.
+    pub fn get_or_prepare<T: Any + Send + Sync>(
+        &self,
+        key: &str,
+        prepare: impl FnOnce() -> Result<T>,
+    ) -> Result<Arc<T>> {
+        let mut entries = self.entries.lock();
+        if let Some(Ok(entry)) = entries.get(key).cloned().map(Arc::downcast) {
+            return Ok(entry);
+        }
+        let entry = Arc::new(prepare()?);
+        entries.insert(key.to_owned(), entry.clone());
+        Ok(entry)
+    }
+}
+
+impl fmt::Debug for PreparedCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.entries.lock().keys()).finish()
+    }
+}

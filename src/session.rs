@@ -1,0 +1,166 @@
+//! A session: one model on one device, with a vocabulary folded into its head.
+
+use crate::backend::cpu::CpuBackend;
+use crate::backend::{Backend, Control, FeatureSpace, Input, Job, Outcome, ScoreRequest, Stage};
+use crate::cloud::Cloud;
+use crate::error::{Error, ErrorKind, Result, with_capacity};
+use crate::model::{InputFeatures, Model, Vocabulary};
+use crate::pipeline::{FoldedVocabulary, SegmentOptions, Segmentations, split, sum_over_repeats};
+use crate::plan::Scoring;
+use std::sync::Arc;
+
+/// Runs one model. Several sessions may share a model, whose packed weights exist once.
+#[derive(Debug)]
+pub struct Session {
+    model: Arc<Model>,
+    backend: Box<dyn Backend>,
+    folded: Option<FoldedVocabulary>,
+}
+
+/// Features of ready-made voxels.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Forward {
+    /// `[rows, d]`, in the order of the coordinate rows.
+    pub features: Vec<f32>,
+    /// Features per row.
+    pub dim: usize,
+    /// What each stage took.
+    pub stages: Vec<Stage>,
+}
+
+impl Session {
+    /// A session on the CPU with its own `threads` (all the machine's when `None`).
+    pub fn new(model: Arc<Model>, threads: Option<usize>) -> Result<Self> {
+        Ok(Self::on(model, Box::new(CpuBackend::new(threads)?)))
+    }
+
+    /// A session on a given backend.
+    pub fn on(model: Arc<Model>, backend: Box<dyn Backend>) -> Self {
+        Self { model, backend, folded: None }
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// The vocabulary, once set.
+    pub fn vocabulary(&self) -> Option<&Arc<Vocabulary>> {
+        self.folded.as_ref().map(|folded| &folded.vocabulary)
+    }
+
+    /// The device, such as `"CPU, 2 threads, avx512, f32"`.
+    pub fn describe_device(&self) -> String {
+        self.backend.describe()
+    }
+
+    /// Sets the labels of the calls that follow. On failure the vocabulary before stays.
+    pub fn set_vocabulary(&mut self, vocabulary: Arc<Vocabulary>) -> Result<()> {
+        self.folded = Some(FoldedVocabulary::new(&self.model, vocabulary, &*self.backend)?);
+        Ok(())
+    }
+
+    /// Labels every point of every cloud. Clouds do not influence one another.
+    pub fn segment(
+        &mut self,
+        clouds: &[Cloud<'_>],
+        options: &SegmentOptions,
+        control: Control<'_>,
+    ) -> Result<Segmentations> {
+        let folded = self.folded.as_ref().ok_or_else(|| {
+            Error::new(ErrorKind::InvalidState, "the session has no vocabulary; set one before segmenting")
+        })?;
+        let vocabulary = &folded.vocabulary;
+        options.validate(vocabulary.len())?;
+        for (index, cloud) in clouds.iter().enumerate() {
+            cloud.validate().and_then(|()| self.check_colors(cloud)).map_err(|e| e.within(format_args!("cloud {index}")))?;
+        }
+        let scoring = Scoring {
+            label_of_prompt: vocabulary.label_of_prompt(),
+            labels: vocabulary.len(),
+            similarity: options.similarity,
+            temperature: options.temperature,
+        };
+        let run = |rotation_scale: Option<[[f64; 3]; 3]>, control: Control<'_>| -> Result<Outcome> {
+            let request = ScoreRequest {
+                head: folded.head(options.similarity),
+                scoring: &scoring,
+                top_k: options.kept_labels(),
+                logits: options.logits,
+                prompt_scores: rotation_scale.is_some(),
+            };
+            self.backend.execute(&Job {
+                plan: self.model.plan(),
+                input: Input::Clouds {
+                    clouds,
+                    voxel_size: options.voxel_size.unwrap_or(self.model.voxel_size()),
+                    grid_origin: options.grid_origin,
+                    representative: options.representative,
+                    rotation_scale,
+                },
+                scores: Some(request),
+                features: options.features,
+                control,
+            })
+        };
+        let lengths: Vec<usize> = clouds.iter().map(Cloud::len).collect();
+        let Some(augmentation) = &options.augmentation else {
+            let outcome = run(None, control)?;
+            return Ok(Segmentations { clouds: split(&outcome, &lengths, options)?, stages: outcome.stages });
+        };
+        let transforms = augmentation.transforms();
+        sum_over_repeats(&scoring, options, &lengths, |repeat| {
+            let progress = |done: f32| {
+                let fraction = (repeat as f32 + done) / transforms.len() as f32;
+                control.progress.is_none_or(|progress| progress(fraction))
+            };
+            run(Some(transforms[repeat]), Control { progress: Some(&progress), ..control })
+        })
+    }
+
+    /// Runs the network on ready-made voxels: rows `[batch, x, y, z]`, of which the first of equal rows counts, and
+    /// `[rows, input channels]` features for networks whose input is not constant.
+    pub fn forward(
+        &mut self,
+        rows: &[[i32; 4]],
+        features: Option<&[f32]>,
+        space: FeatureSpace,
+        control: Control<'_>,
+    ) -> Result<Forward> {
+        let graph = self.model.graph();
+        let features = features.filter(|_| graph.input != InputFeatures::Ones);
+        if let Some(features) = features
+            && features.len() != rows.len() * graph.input_channels
+        {
+            return Err(Error::new(
+                ErrorKind::Mismatch,
+                format!("{} features for {} rows of {} channels", features.len(), rows.len(), graph.input_channels),
+            ));
+        }
+        let outcome = self.backend.execute(&Job {
+            plan: self.model.plan(),
+            input: Input::Coordinates { rows, features },
+            scores: None,
+            features: Some(space),
+            control,
+        })?;
+        let by_voxel = outcome.features.ok_or_else(|| Error::internal("the run gave no features"))?;
+        let dim = match space {
+            FeatureSpace::Trunk => graph.trunk_channels(),
+            FeatureSpace::Text => graph.head_channels,
+        };
+        let mut features = with_capacity(rows.len() * dim, "the features of the rows")?;
+        for &voxel in &outcome.voxels.voxel_of_point {
+            features.extend_from_slice(&by_voxel[voxel as usize * dim..][..dim]);
+        }
+        Ok(Forward { features, dim, stages: outcome.stages })
+    }
+
+    fn check_colors(&self, cloud: &Cloud<'_>) -> Result<()> {
+        if self.model.graph().input == InputFeatures::Colors && cloud.colors.is_none() && !cloud.is_empty() {
+            let message = "the network reads colours but the cloud has none; give colors, or a model with constant input";
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
+        Ok(())
+    }
+}

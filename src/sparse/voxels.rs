@@ -1,0 +1,151 @@
+//! Occupied voxels of a call: unique sorted keys, and which points lie in which voxel.
+
+use super::key::{BATCH_LIMIT, Voxel, encode};
+use crate::cloud::{MAX_EXTENT, NO_CELL};
+use crate::error::{Error, ErrorKind, Result, filled, with_capacity};
+use rayon::prelude::*;
+
+/// The voxel of a point that has none, because its position is not finite.
+pub const NO_VOXEL: u32 = u32::MAX;
+
+/// The occupied voxels in key order, and the points of each.
+#[derive(Debug, Clone, Default)]
+pub struct Voxels {
+    /// `[v]` unique keys in ascending order.
+    pub keys: Vec<u64>,
+    /// `[v + 1]` where each voxel's points begin in `points`.
+    pub starts: Vec<u32>,
+    /// Point indices by voxel, ascending within one: the first is the published representative.
+    pub points: Vec<u32>,
+    /// `[n]` the voxel of each point, or [`NO_VOXEL`].
+    pub voxel_of_point: Vec<u32>,
+}
+
+impl Voxels {
+    /// The voxels of one or several clouds: `cells[b]` holds the cells of cloud `b`. Points are numbered through
+    /// the clouds in order; those whose cell is [`NO_CELL`] belong to no voxel.
+    pub fn from_cells(cells: &[&[[u32; 3]]]) -> Result<Self> {
+        if cells.len() > BATCH_LIMIT {
+            return Err(Error::argument(format!("{} clouds in one call; at most {BATCH_LIMIT} fit", cells.len())));
+        }
+        let count: usize = cells.iter().map(|c| c.len()).sum();
+        if u32::try_from(count).is_err() {
+            return Err(Error::new(
+                ErrorKind::OutOfRange,
+                format!("{count} points in one call; at most {} fit, send fewer clouds at once", u32::MAX),
+            ));
+        }
+        let mut keyed: Vec<(u64, u32)> = with_capacity(count, "the voxel keys")?;
+        let mut point = 0_u32;
+        for (batch, cells) in cells.iter().enumerate() {
+            for &cell in *cells {
+                if cell != NO_CELL {
+                    keyed.push((encode(Voxel { batch: batch as u32, cell }), point));
+                }
+                point += 1;
+            }
+        }
+        // Key, then point index: the order of a stable sort, whatever the number of threads.
+        keyed.par_sort_unstable();
+        Self::from_sorted(&keyed, count)
+    }
+
+    fn from_sorted(keyed: &[(u64, u32)], count: usize) -> Result<Self> {
+        let voxels = keyed.chunk_by(|a, b| a.0 == b.0).count();
+        let mut this = Self {
+            keys: with_capacity(voxels, "the voxel keys")?,
+            starts: with_capacity(voxels + 1, "the voxel starts")?,
+            points: with_capacity(keyed.len(), "the points by voxel")?,
+            voxel_of_point: filled(count, NO_VOXEL, "the voxel of each point")?,
+        };
+        for &(key, point) in keyed {
+            if this.keys.last() != Some(&key) {
+                this.starts.push(this.points.len() as u32);
+                this.keys.push(key);
+            }
+            this.voxel_of_point[point as usize] = this.keys.len() as u32 - 1;
+            this.points.push(point);
+        }
+        this.starts.push(this.points.len() as u32);
+        Ok(this)
+    }
+
+    /// The number of voxels.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether no point has a voxel.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// The points of `voxel`, ascending.
+    pub fn points_of(&self, voxel: usize) -> &[u32] {
+        &self.points[self.starts[voxel] as usize..self.starts[voxel + 1] as usize]
+    }
+}
+
+/// Voxels from ready-made coordinate rows `[batch, x, y, z]`, which keep their place relative to the coarse cells:
+/// each cloud is shifted by multiples of 16 only. A repeated coordinate joins the voxel of its first row.
+pub fn from_coordinates(rows: &[[i32; 4]]) -> Result<Voxels> {
+    let batches = rows.iter().map(|r| r[0]).max().map_or(0, |b| i64::from(b) + 1);
+    if let Some(row) = rows.iter().position(|r| r[0] < 0 || r[0] as usize >= BATCH_LIMIT) {
+        let batch = rows[row][0];
+        return Err(Error::argument(format!("row {row} has batch index {batch}; it must lie in 0..{BATCH_LIMIT}")));
+    }
+    let mut low = vec![[i64::MAX; 3]; batches as usize];
+    for &[batch, x, y, z] in rows {
+        let low = &mut low[batch as usize];
+        for (low, v) in low.iter_mut().zip([x, y, z]) {
+            *low = (*low).min(i64::from(v));
+        }
+    }
+    let mut keyed: Vec<(u64, u32)> = with_capacity(rows.len(), "the voxel keys")?;
+    for (index, &[batch, x, y, z]) in rows.iter().enumerate() {
+        let low = low[batch as usize];
+        let cell = [0, 1, 2].map(|axis| i64::from([x, y, z][axis]) - low[axis].div_euclid(16) * 16);
+        if cell.iter().any(|&v| v >= MAX_EXTENT) {
+            return Err(Error::new(
+                ErrorKind::OutOfRange,
+                format!("row {index} lies {cell:?} voxels from the minimum; at most {MAX_EXTENT} fit an axis"),
+            ));
+        }
+        keyed.push((encode(Voxel { batch: batch as u32, cell: cell.map(|v| v as u32) }), index as u32));
+    }
+    keyed.par_sort_unstable();
+    Voxels::from_sorted(&keyed, rows.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn duplicates_join_one_voxel_whose_first_point_is_the_lowest() {
+        let cells = [[5, 5, 5], [1, 2, 3], NO_CELL, [5, 5, 5], [1, 2, 3]];
+        let voxels = Voxels::from_cells(&[&cells]).unwrap();
+        assert_eq!(voxels.len(), 2);
+        assert_eq!(voxels.points_of(0), [1, 4]);
+        assert_eq!(voxels.points_of(1), [0, 3]);
+        assert_eq!(voxels.voxel_of_point, [1, 0, NO_VOXEL, 1, 0]);
+    }
+
+    #[test]
+    fn clouds_of_one_call_do_not_meet() {
+        let voxels = Voxels::from_cells(&[&[[0, 0, 0]], &[], &[[0, 0, 0], [1, 0, 0]]]).unwrap();
+        assert_eq!(voxels.voxel_of_point, [0, 1, 2]);
+        assert!(Voxels::from_cells(&[]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn coordinates_shift_by_sixteens_only() {
+        let voxels = from_coordinates(&[[0, -1, 17, 5], [0, 0, 17, 5], [0, -1, 17, 5]]).unwrap();
+        assert_eq!(voxels.keys, [[15, 1, 5], [16, 1, 5]].map(|cell| encode(Voxel { batch: 0, cell })));
+        assert_eq!(voxels.voxel_of_point, [0, 1, 0]);
+        assert!(from_coordinates(&[[-1, 0, 0, 0]]).is_err());
+        assert!(from_coordinates(&[[1024, 0, 0, 0]]).is_err());
+        let error = from_coordinates(&[[0, i32::MIN, 0, 0], [0, i32::MAX, 0, 0]]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OutOfRange);
+    }
+}
