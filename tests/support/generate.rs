@@ -151,7 +151,10 @@ pub fn kernel_shapes(net: &Shape) -> Vec<(String, Vec<usize>)> {
         Kernel::Down | Kernel::Up => vec![8, from, to],
         Kernel::Point => vec![from, to],
     };
-    modules(net).into_iter().map(|(name, _, kind, from, to)| (format!("{name}.kernel"), shape(kind, from, to))).collect()
+    modules(net)
+        .into_iter()
+        .map(|(name, _, kind, from, to)| (format!("{name}.kernel"), shape(kind, from, to)))
+        .collect()
 }
 
 /// Kernels by [`hash_kernel`]'s rule and batch-norm values that keep activations of order one on surfaces.
@@ -259,8 +262,14 @@ pub fn scattered(seed: u64, n: usize) -> Vec<Coordinate> {
 
 /// `n` voxels of batch 0 in clumps that straddle the origin and lie 60,000 voxels out on either side of every axis.
 pub fn negative_and_far(seed: u64, n: usize) -> Vec<Coordinate> {
-    const CENTRES: [[i32; 3]; 6] =
-        [[0, 0, 0], [-37, -41, -53], [60_000, -60_000, 30_001], [-60_000, 59_999, -1], [-17, 60_000, 60_000], [5, 3, -60_000]];
+    const CENTRES: [[i32; 3]; 6] = [
+        [0, 0, 0],
+        [-37, -41, -53],
+        [60_000, -60_000, 30_001],
+        [-60_000, 59_999, -1],
+        [-17, 60_000, 60_000],
+        [5, 3, -60_000],
+    ];
     let mut random = Generator::new(seed);
     let side = (n as f64 / 2.0).cbrt().ceil() as usize + 2;
     distinct(n, || {

@@ -1,0 +1,53 @@
+//! `ov3d`: what the library does for a program, for a person.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool speaks on its streams")]
+
+mod convert;
+mod demo;
+mod formats;
+mod info;
+mod picture;
+mod progress;
+mod report;
+mod segment;
+mod verify;
+mod vocab;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Open-vocabulary 3D point-cloud segmentation.
+#[derive(Parser)]
+#[command(version, max_term_width = 100, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Demo(demo::Args),
+    Segment(segment::Args),
+    Convert(convert::Args),
+    Info(info::Args),
+    Vocab(vocab::Args),
+    Verify(verify::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Segment(args) => segment::run(&args),
+        Command::Convert(args) => convert::run(&args),
+        Command::Info(args) => info::run(&args),
+        Command::Vocab(args) => vocab::run(&args),
+        Command::Verify(args) => verify::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! `ov3d segment`: labels every point of a cloud.
+
+use super::formats::{self, CloudFile, LabelledCloud};
+use super::picture::{self, LegendEntry};
+use super::progress::Progress;
+use super::report::{self, Summary, count_labels};
+use clap::ValueEnum;
+use openvocab3d::backend::Control;
+use openvocab3d::cloud::{Axes, Cloud, Frame, GridOrigin, StridedView};
+use openvocab3d::model::{Model, Vocabulary};
+use openvocab3d::pipeline::{Augmentation, SegmentOptions, Segmentation};
+use openvocab3d::plan::Similarity;
+use openvocab3d::session::Session;
+use openvocab3d::{Error, Result};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Label every point of a cloud
+///
+/// Reads PLY and npy clouds, writes a coloured PLY with `label` and `score` properties, a picture, npy arrays and a JSON
+/// summary, whichever are asked for.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  ov3d segment room.ply --model scannet.safetensors --vocab scannet20.safetensors -o labelled.ply --picture room.png
+  ov3d segment scan.npy --model scannet.safetensors --vocab words.safetensors --unit 0.001 --axes camera -o out.ply")]
+pub(crate) struct Args {
+    /// The cloud: PLY, or npy of [n, 3] positions
+    cloud: PathBuf,
+    /// The model file (see `ov3d convert`)
+    #[arg(short, long)]
+    model: PathBuf,
+    /// The vocabulary file (see `ov3d vocab`)
+    #[arg(long)]
+    vocab: PathBuf,
+    /// Labelled, coloured PLY to write
+    #[arg(short, long)]
+    output: Option<PathBuf>,
+    /// Picture (PNG) to write
+    #[arg(long)]
+    picture: Option<PathBuf>,
+    /// JSON summary to write
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// npy array of int32 labels to write
+    #[arg(long)]
+    labels: Option<PathBuf>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// How to run the network; shared by commands that do.
+#[derive(clap::Args)]
+pub(crate) struct RunArgs {
+    /// Metres per unit of the positions, such as 0.001 for millimetres
+    #[arg(long, default_value_t = 1.0)]
+    unit: f64,
+    /// Axis convention of the positions
+    #[arg(long, value_enum, default_value_t = AxesArg::ZUp)]
+    axes: AxesArg,
+    /// Edge of a voxel in metres [default: the model's]
+    #[arg(long)]
+    voxel_size: Option<f64>,
+    /// Lattice of the voxels: from the cloud's minimum (published) or fixed in the world
+    #[arg(long, value_enum, default_value_t = OriginArg::Minimum)]
+    grid_origin: OriginArg,
+    /// How features and text are compared
+    #[arg(long, value_enum, default_value_t = SimilarityArg::Dot)]
+    similarity: SimilarityArg,
+    /// Turn scores into softmax(score / temperature), such as 0.01 with cosine
+    #[arg(long)]
+    temperature: Option<f32>,
+    /// Passes under random rotation and scale whose scores are summed (published evaluation: 5); 0 for one plain pass
+    #[arg(long, default_value_t = 0)]
+    repeats: u32,
+    /// Seed of the repeats
+    #[arg(long, default_value_t = 1463)]
+    seed: u64,
+    /// Threads [default: all]
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum AxesArg {
+    /// Right-handed, z up (ROS, ScanNet, KITTI, nuScenes, Isaac)
+    ZUp,
+    /// Left-handed, z up (Unreal, CARLA)
+    Unreal,
+    /// Right-handed, y up (Godot, OpenGL)
+    YUp,
+    /// Left-handed, y up (Unity)
+    Unity,
+    /// x right, y down, z forward
+    Camera,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum OriginArg {
+    Minimum,
+    World,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum SimilarityArg {
+    Dot,
+    Cosine,
+}
+
+impl RunArgs {
+    fn frame(&self) -> Frame {
+        let axes = match self.axes {
+            AxesArg::ZUp => Axes::RightHandedZUp,
+            AxesArg::Unreal => Axes::LeftHandedZUp,
+            AxesArg::YUp => Axes::RightHandedYUp,
+            AxesArg::Unity => Axes::LeftHandedYUp,
+            AxesArg::Camera => Axes::Camera,
+        };
+        Frame { unit_in_metres: self.unit, axes, pose: None }
+    }
+
+    fn options(&self) -> SegmentOptions {
+        SegmentOptions {
+            voxel_size: self.voxel_size,
+            grid_origin: match self.grid_origin {
+                OriginArg::Minimum => GridOrigin::Minimum,
+                OriginArg::World => GridOrigin::World,
+            },
+            similarity: match self.similarity {
+                SimilarityArg::Dot => Similarity::Dot,
+                SimilarityArg::Cosine => Similarity::Cosine,
+            },
+            temperature: self.temperature,
+            augmentation: (self.repeats > 0).then(|| Augmentation {
+                repeats: self.repeats,
+                seed: self.seed,
+                ..Augmentation::default()
+            }),
+            ..SegmentOptions::default()
+        }
+    }
+}
+
+/// A labelled cloud with all that is written or shown of it.
+pub(crate) struct Labelled {
+    cloud: CloudFile,
+    /// Positions in metres, z up, for pictures.
+    metres: Vec<[f64; 3]>,
+    result: Segmentation,
+    names: Vec<String>,
+    pub(crate) summary: Summary,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let cloud = formats::read_cloud(&args.cloud)?;
+    let model = Arc::new(Model::load(&args.model)?);
+    let vocabulary = Arc::new(Vocabulary::load(&args.vocab)?);
+    let name = args.cloud.display().to_string();
+    let labelled = label(cloud, &name, &model, &args.model.display().to_string(), vocabulary, &args.run)?;
+    report::print(&labelled.summary);
+    if let Some(path) = &args.output {
+        labelled.write_ply(path)?;
+    }
+    if let Some(path) = &args.picture {
+        labelled.write_picture(path, &name)?;
+    }
+    if let Some(path) = &args.json {
+        labelled.write_json(path)?;
+    }
+    if let Some(path) = &args.labels {
+        formats::write_npy_labels(path, &labelled.result.labels)?;
+        println!("wrote {}", path.display());
+    }
+    Ok(())
+}
+
+/// Runs the network on `cloud`.
+pub(crate) fn label(
+    cloud: CloudFile,
+    name: &str,
+    model: &Arc<Model>,
+    model_name: &str,
+    vocabulary: Arc<Vocabulary>,
+    args: &RunArgs,
+) -> Result<Labelled> {
+    let names: Vec<String> = vocabulary.labels().iter().map(|label| label.name.clone()).collect();
+    let mut session = Session::new(model.clone(), args.threads)?;
+    session.set_vocabulary(vocabulary)?;
+    let frame = args.frame();
+    let view = Cloud {
+        positions: StridedView::packed_f64(&cloud.positions),
+        colors: cloud.colors.as_deref().map(StridedView::packed_u8),
+        frame,
+    };
+    let progress = Progress::new("segmenting");
+    let report = |fraction| progress.report(fraction);
+    let start = Instant::now();
+    let control = Control { cancel: None, progress: Some(&report) };
+    let mut results = session.segment(&[view], &args.options(), control)?;
+    let milliseconds = start.elapsed().as_secs_f64() * 1e3;
+    drop(progress);
+    let result = results.clouds.pop().ok_or_else(|| Error::internal("no result for the cloud"))?;
+    let summary = Summary {
+        cloud: name.to_owned(),
+        model: model_name.to_owned(),
+        device: session.describe_device(),
+        points: result.labels.len(),
+        unlabelled: result.labels.iter().filter(|&&label| label < 0).count(),
+        voxels: result.coordinates.len(),
+        milliseconds,
+        labels: count_labels(&result.labels, &names),
+        stages: results.stages.iter().map(Into::into).collect(),
+    };
+    let metres = cloud.positions.iter().map(|&p| frame.to_metres(p)).collect();
+    Ok(Labelled { cloud, metres, result, names, summary })
+}
+
+/// The colour of points without a label.
+const NO_LABEL: [u8; 3] = [160, 160, 160];
+
+impl Labelled {
+    fn palette(&self) -> Vec<[u8; 3]> {
+        picture::label_colors(self.names.len())
+    }
+
+    fn point_colors(&self) -> Vec<[u8; 3]> {
+        let palette = self.palette();
+        let color = |&label: &i32| usize::try_from(label).map_or(NO_LABEL, |label| palette[label]);
+        self.result.labels.iter().map(color).collect()
+    }
+
+    pub(crate) fn write_ply(&self, path: &std::path::Path) -> Result<()> {
+        let labelled = LabelledCloud {
+            positions: &self.cloud.positions,
+            colors: &self.point_colors(),
+            labels: &self.result.labels,
+            scores: &self.result.scores,
+            names: &self.names,
+        };
+        formats::write_labelled_ply(path, &labelled)?;
+        println!("wrote {}", path.display());
+        Ok(())
+    }
+
+    pub(crate) fn write_picture(&self, path: &std::path::Path, title: &str) -> Result<()> {
+        let palette = self.palette();
+        let entry = |count: &report::LabelCount| LegendEntry {
+            name: count.name.clone(),
+            color: palette[count.label],
+            count: count.points,
+        };
+        let legend: Vec<LegendEntry> = self.summary.labels.iter().filter(|l| l.points > 0).map(entry).collect();
+        picture::save(path, &picture::draw_cloud(&self.metres, &self.point_colors(), &legend, title))?;
+        println!("wrote {}", path.display());
+        Ok(())
+    }
+
+    pub(crate) fn write_json(&self, path: &std::path::Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(&self.summary).map_err(|e| Error::internal(e.to_string()))?;
+        std::fs::write(path, text + "\n").map_err(|e| Error::io(path, "write the summary", &e))?;
+        println!("wrote {}", path.display());
+        Ok(())
+    }
+}
