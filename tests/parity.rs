@@ -4,22 +4,24 @@
 
 mod support;
 
-use openvocab3d::backend::FeatureSpace;
-use openvocab3d::backend::{Backend, Control, Input, Job};
+use openvocab3d::backend::{Backend, Control, FeatureSpace, Input, Job};
+use openvocab3d::cloud::{Cloud, GridOrigin, StridedView, quantise};
 use openvocab3d::model::weights::Weight;
-use openvocab3d::model::{InputFeatures, Model};
+use openvocab3d::model::{InputFeatures, Model, Vocabulary};
+use openvocab3d::pipeline::SegmentOptions;
 use openvocab3d::plan::{
     Affine, Convolution, Geometry, Head, Plan, PreparedCache, Product, Step, TensorId, TensorSpec,
 };
-use openvocab3d::sparse::{Voxel, encode};
+use openvocab3d::sparse::{Voxel, Voxels, decode, encode};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use support::generate::{hash_kernel, kernel_shapes};
 use support::library::{best, forward, levels, model, session};
 use support::oracle::{Coordinate, Matrix, Params};
 use support::shared::{
-    bare, minkunet, projection, read_case, read_coordinates, read_f32, read_matrix, read_params, read_rows,
-    relative_l2_f64, worst_row_relative_error,
+    bare, minkunet, projection, read_case, read_coordinates, read_f32, read_i32, read_matrix, read_params, read_rows,
+    read_u8, relative_l2_f64, worst_row_relative_error,
 };
 
 /// The bar of the f32 path: worst row against the reference.
@@ -286,6 +288,84 @@ fn on_first_children(coarse: &[Coordinate], feats: &Matrix, fine: &[Coordinate])
     }
     assert!(left.is_empty(), "every coarse voxel has a child");
     features
+}
+
+/// Positions of a cloud stored as `[n, 3]` or `[n, 4]`.
+fn read_positions(path: &Path) -> Vec<[f32; 3]> {
+    let (shape, values) = read_f32(path);
+    values.chunks_exact(shape[1]).map(|p| [p[0], p[1], p[2]]).collect()
+}
+
+#[test]
+fn the_published_voxeliser() {
+    let Some(root) = fixtures("voxeliser") else { return };
+    for folder in folders(&root.join("voxelizer")) {
+        let voxel_size = read_case(&folder)["voxel_size"].as_f64().unwrap();
+        let points = read_positions(&folder.join("points.npy"));
+        let cells = quantise(&Cloud::from_xyz(&points), voxel_size, GridOrigin::Minimum, None).unwrap().cells;
+        let voxels = Voxels::from_cells(&[&cells]).unwrap();
+        let (_, coords) = read_i32(&folder.join("coords.npy"));
+        assert_eq!(voxels.len(), coords.len() / 3);
+        let first = read_rows(&folder.join("first_point.npy"));
+        let of_point = read_rows(&folder.join("point_to_voxel.npy"));
+        for (point, &theirs) in of_point.iter().enumerate() {
+            let ours = voxels.voxel_of_point[point] as usize;
+            let cell = decode(voxels.keys[ours], 0).cell.map(|v| v as i32);
+            assert_eq!(cell, coords[3 * theirs..][..3], "point {point}");
+            assert_eq!(voxels.points_of(ours)[0] as usize, first[theirs], "representative of point {point}");
+        }
+    }
+}
+
+#[test]
+fn labels_of_real_points() {
+    let Some(root) = fixtures("labels of real points") else { return };
+    let names = ["p0", "p1", "p2", "p3"];
+    for (case, points, colors, net_name) in [
+        ("indoor_scannet_2cm", "scannet_xyz", Some("scannet_rgb"), "full768"),
+        ("outdoor_kitti_5cm", "kitti_xyzi", None, "full512"),
+        ("outdoor_nuscenes_5cm", "nuscenes_xyzi", None, "full512"),
+    ] {
+        let folder = root.join("cases").join(case);
+        let voxel_size = read_case(&folder)["voxel_size"].as_f64().unwrap();
+        let positions = read_positions(&root.join(format!("clouds/{points}.npy")));
+        let rgb: Option<Vec<[u8; 3]>> = colors.map(|name| {
+            let values = read_u8(&root.join(format!("clouds/{name}.npy"))).1;
+            values.chunks_exact(3).map(|c| [c[0], c[1], c[2]]).collect()
+        });
+        let model = net(&root, net_name, colors.is_some());
+        let dim = model.graph().head_channels;
+        let columns = projection(dim);
+        let lengths = [0, 1, 2, 3].map(|k| (0..dim).map(|d| columns.row(d)[k].powi(2)).sum::<f64>().sqrt());
+        let rows: Vec<f32> =
+            (0..4).flat_map(|k| (0..dim).map(move |d| (k, d))).map(|(k, d)| (columns.row(d)[k] / lengths[k]) as f32).collect();
+        let vocabulary = Vocabulary::from_embeddings(&names, &rows, dim, "").unwrap();
+        let mut session = session(&model, best(), 2);
+        session.set_vocabulary(Arc::new(vocabulary)).unwrap();
+        let cloud = Cloud { colors: rgb.as_deref().map(StridedView::packed_u8), ..Cloud::from_xyz(&positions) };
+        // The cases' coordinates were not shifted to the minimum, so the lattice is the world's.
+        let grid_origin = GridOrigin::World;
+        let options =
+            SegmentOptions { voxel_size: Some(voxel_size), grid_origin, logits: true, ..SegmentOptions::default() };
+        let got = session.segment(&[cloud], &options, Control::default()).unwrap().clouds.remove(0);
+        let want = read_matrix(&folder.join(format!("out_{net_name}_proj.npy")));
+        let theirs: HashMap<[i32; 3], usize> =
+            read_coordinates(&folder.join("coords.npy")).iter().map(|c| [c[1], c[2], c[3]]).zip(0..).collect();
+        assert_eq!(got.coordinates.len(), theirs.len(), "{case}: voxels");
+        let (mut ours, mut reference) = (Matrix::zeros(positions.len(), 4), Matrix::zeros(positions.len(), 4));
+        for (point, &voxel) in got.voxel_of_point.iter().enumerate() {
+            let row = theirs[&got.coordinates[voxel as usize]];
+            for k in 0..4 {
+                ours.data[4 * point + k] = f64::from(got.logits[4 * voxel as usize + k]);
+                reference.data[4 * point + k] = want.row(row)[k] / lengths[k];
+            }
+            assert_eq!(f64::from(got.scores[point]), ours.row(point)[got.labels[point] as usize]);
+        }
+        check_labels(&ours, &reference);
+        let error = relative_l2_f64(&ours.data, &reference.data);
+        println!("{case} {net_name}: {} points, scores {error:.1e}", positions.len());
+        assert!(error <= 1e-5);
+    }
 }
 
 #[test]
