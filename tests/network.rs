@@ -1,12 +1,15 @@
 //! The network against its float64 statement, on generated clouds and weights, at every CPU level.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests fail by panicking")]
+
 mod support;
 
 use openvocab3d::ErrorKind;
 use openvocab3d::backend::{Control, FeatureSpace};
 use openvocab3d::model::InputFeatures;
 use support::generate::{
-    Shape, batched, negative_and_far, random_features, random_net, random_params, scattered, shuffle, surface_coordinates,
+    Shape, batched, negative_and_far, random_features, random_net, random_params, scattered, shuffle,
+    surface_coordinates,
 };
 use support::library::{best, forward, levels, model, ones, oracle, session};
 use support::oracle::{Coordinate, Matrix, Params};
@@ -67,10 +70,42 @@ fn sizes_around_the_tiles() {
 #[test]
 fn graphs_of_every_shape() {
     let shapes = [
-        Shape { planes: [4, 8, 16, 32, 16, 16, 12, 12], stem: 4, stem_kernel: 5, blocks: [1; 8], input_channels: 3, out_channels: 7, bias: false },
-        Shape { planes: [32, 64, 96, 64, 64, 48, 32, 16], stem: 32, stem_kernel: 3, blocks: [2, 3, 4, 6, 2, 2, 2, 2], input_channels: 3, out_channels: 33, bias: true },
-        Shape { planes: [5, 7, 11, 13, 17, 19, 23, 49], stem: 3, stem_kernel: 5, blocks: [1, 2, 1, 2, 1, 2, 1, 2], input_channels: 3, out_channels: 130, bias: true },
-        Shape { planes: [16, 16, 16, 16, 16, 16, 16, 16], stem: 16, stem_kernel: 3, blocks: [1; 8], input_channels: 3, out_channels: 16, bias: false },
+        Shape {
+            planes: [4, 8, 16, 32, 16, 16, 12, 12],
+            stem: 4,
+            stem_kernel: 5,
+            blocks: [1; 8],
+            input_channels: 3,
+            out_channels: 7,
+            bias: false,
+        },
+        Shape {
+            planes: [32, 64, 96, 64, 64, 48, 32, 16],
+            stem: 32,
+            stem_kernel: 3,
+            blocks: [2, 3, 4, 6, 2, 2, 2, 2],
+            input_channels: 3,
+            out_channels: 33,
+            bias: true,
+        },
+        Shape {
+            planes: [5, 7, 11, 13, 17, 19, 23, 49],
+            stem: 3,
+            stem_kernel: 5,
+            blocks: [1, 2, 1, 2, 1, 2, 1, 2],
+            input_channels: 3,
+            out_channels: 130,
+            bias: true,
+        },
+        Shape {
+            planes: [16, 16, 16, 16, 16, 16, 16, 16],
+            stem: 16,
+            stem_kernel: 3,
+            blocks: [1; 8],
+            input_channels: 3,
+            out_channels: 16,
+            bias: false,
+        },
     ];
     for (index, shape) in shapes.iter().enumerate() {
         let params = random_net(shape, 20 + index as u64);

@@ -2,6 +2,8 @@
 //!
 //! Without that folder these tests say so and pass; `tests/network.rs` covers the same ground on generated input.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests fail by panicking")]
+
 mod support;
 
 use openvocab3d::backend::{Backend, Control, FeatureSpace, Input, Job};
@@ -37,7 +39,8 @@ fn fixtures(test: &str) -> Option<PathBuf> {
 }
 
 fn folders(parent: &Path) -> Vec<PathBuf> {
-    let mut all: Vec<_> = std::fs::read_dir(parent).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_dir()).collect();
+    let mut all: Vec<_> =
+        std::fs::read_dir(parent).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_dir()).collect();
     all.sort();
     assert!(!all.is_empty(), "'{}' is empty", parent.display());
     all
@@ -106,7 +109,10 @@ fn whole_networks_on_real_clouds() {
             let channels = model.graph().head_channels;
             let features = forward(&mut session(&model, best(), 2), &rows, colors.as_deref(), FeatureSpace::Text);
             let (worst, digest) = compare(&folder, &format!("_{net_name}"), &features, channels);
-            println!("{} {net_name}: worst row {worst:.1e}, digest {digest:.1e}", folder.file_name().unwrap().display());
+            println!(
+                "{} {net_name}: worst row {worst:.1e}, digest {digest:.1e}",
+                folder.file_name().unwrap().display()
+            );
             assert!(worst <= BAR && digest <= 1e-5);
         }
     }
@@ -118,7 +124,15 @@ fn cut(model: &Model, index: usize) -> Plan {
     let steps: Vec<Step> = plan.steps[..=index].to_vec();
     let trunk = steps[index].writes();
     let head = Head { weight: plan.head.weight.clone(), bias: None };
-    Plan { tensors: plan.tensors.clone(), steps, levels: 5, input: plan.input, trunk, head, prepared: PreparedCache::default() }
+    Plan {
+        tensors: plan.tensors.clone(),
+        steps,
+        levels: 5,
+        input: plan.input,
+        trunk,
+        head,
+        prepared: PreparedCache::default(),
+    }
 }
 
 fn run(plan: &Plan, rows: &[Coordinate], features: &[f32], level: openvocab3d::backend::cpu::CpuLevel) -> Vec<f32> {
@@ -337,8 +351,10 @@ fn labels_of_real_points() {
         let dim = model.graph().head_channels;
         let columns = projection(dim);
         let lengths = [0, 1, 2, 3].map(|k| (0..dim).map(|d| columns.row(d)[k].powi(2)).sum::<f64>().sqrt());
-        let rows: Vec<f32> =
-            (0..4).flat_map(|k| (0..dim).map(move |d| (k, d))).map(|(k, d)| (columns.row(d)[k] / lengths[k]) as f32).collect();
+        let rows: Vec<f32> = (0..4)
+            .flat_map(|k| (0..dim).map(move |d| (k, d)))
+            .map(|(k, d)| (columns.row(d)[k] / lengths[k]) as f32)
+            .collect();
         let vocabulary = Vocabulary::from_embeddings(&names, &rows, dim, "").unwrap();
         let mut session = session(&model, best(), 2);
         session.set_vocabulary(Arc::new(vocabulary)).unwrap();

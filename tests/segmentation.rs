@@ -1,5 +1,7 @@
 //! From points to labels: voxelisation, scores, options and errors, against the oracle and against themselves.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests fail by panicking")]
+
 mod support;
 
 use openvocab3d::ErrorKind;
@@ -28,8 +30,13 @@ fn vocabulary() -> Arc<Vocabulary> {
         name: name.into(),
         prompts: prompts.iter().map(|p| (*p).to_owned()).collect(),
     };
-    let labels =
-        vec![label("a", &["a"]), label("b", &["b1", "b2", "b3"]), label("c", &["c"]), label("d", &["d"]), label("e", &["e"])];
+    let labels = vec![
+        label("a", &["a"]),
+        label("b", &["b1", "b2", "b3"]),
+        label("c", &["c"]),
+        label("d", &["d"]),
+        label("e", &["e"]),
+    ];
     let mut random = Generator::new(77);
     let rows = (0..7 * DIM).map(|_| random.normal() as f32).collect();
     let set = Embeddings { space: format!("custom-{DIM}"), dim: DIM, rows };

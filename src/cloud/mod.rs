@@ -2,12 +2,12 @@
 
 mod frame;
 mod quantise;
-//mod synthetic;
+mod synthetic;
 mod view;
 
 pub use frame::{Axes, Frame};
 pub use quantise::{GridOrigin, MAX_EXTENT, NO_CELL, Quantised, quantise};
-//pub use synthetic::{RoomOptions, SyntheticCloud, room};
+pub use synthetic::{RoomOptions, SyntheticCloud, room};
 pub use view::{Dtype, StridedView};
 
 use crate::error::{Error, ErrorKind, Result};

@@ -112,49 +112,74 @@ enum Kernel {
     Point,
 }
 
-/// The modules of a network in order: `(convolution, its norm or none, kind, in, out)`.
-fn modules(net: &Shape) -> Vec<(String, Option<String>, Kernel, usize, usize)> {
-    let mut list =
-        vec![("conv0p1s1".into(), Some("bn0".into()), Kernel::Same(net.stem_kernel), net.input_channels, net.stem)];
-    let mut channels = net.stem;
+/// A convolution and the norm behind it.
+struct Module {
+    conv: String,
+    norm: Option<String>,
+    kernel: Kernel,
+    channels: [usize; 2],
+    /// About the mean square of the input, where every norm's output has one of about one.
+    mean_square: f64,
+}
+
+/// The mean square of a norm's output after ReLU.
+const RECTIFIED: f64 = 0.55;
+
+/// The modules of a network in order.
+fn modules(net: &Shape) -> Vec<Module> {
+    let module = |conv: &str, norm: &str, kernel, channels, mean_square| Module {
+        conv: conv.into(),
+        norm: (!norm.is_empty()).then(|| norm.into()),
+        kernel,
+        channels,
+        mean_square,
+    };
+    let mut list = vec![module("conv0p1s1", "bn0", Kernel::Same(net.stem_kernel), [net.input_channels, net.stem], 1.0)];
+    let (mut channels, mut mean_square) = (net.stem, RECTIFIED);
     let skips = [net.planes[2], net.planes[1], net.planes[0], net.stem];
-    let names = ["conv1p1s2", "conv2p2s2", "conv3p4s2", "conv4p8s2"];
-    let up_names = ["convtr4p16s2", "convtr5p8s2", "convtr6p4s2", "convtr7p2s2"];
+    let down = ["conv1p1s2", "conv2p2s2", "conv3p4s2", "conv4p8s2"];
+    let up = ["convtr4p16s2", "convtr5p8s2", "convtr6p4s2", "convtr7p2s2"];
     for (j, &planes) in net.planes.iter().enumerate() {
         if j < 4 {
-            list.push((names[j].into(), Some(format!("bn{}", j + 1)), Kernel::Down, channels, channels));
+            let norm = format!("bn{}", j + 1);
+            list.push(module(down[j], &norm, Kernel::Down, [channels, channels], mean_square));
+            mean_square = RECTIFIED;
         } else {
-            list.push((up_names[j - 4].into(), Some(format!("bntr{j}")), Kernel::Up, channels, planes));
+            list.push(module(up[j - 4], &format!("bntr{j}"), Kernel::Up, [channels, planes], mean_square));
             channels = planes + skips[j - 4];
+            // Half of what comes in is the skip, which has passed a sum.
+            mean_square = 1.0;
         }
         for block in 0..net.blocks[j] {
-            let name = format!("block{}.{block}", j + 1);
-            let module = |conv: &str, norm: &str, kind, from| {
-                (format!("{name}.{conv}"), Some(format!("{name}.{norm}")), kind, from, planes)
-            };
-            list.push(module("conv1", "norm1", Kernel::Same(3), channels));
-            list.push(module("conv2", "norm2", Kernel::Same(3), planes));
+            let name = |part: &str| format!("block{}.{block}.{part}", j + 1);
+            let same = Kernel::Same(3);
+            list.push(module(&name("conv1"), &name("norm1"), same, [channels, planes], mean_square));
+            list.push(module(&name("conv2"), &name("norm2"), Kernel::Same(3), [planes, planes], RECTIFIED));
             if channels != planes {
-                list.push(module("downsample.0", "downsample.1", Kernel::Point, channels));
+                let names = (name("downsample.0"), name("downsample.1"));
+                list.push(module(&names.0, &names.1, Kernel::Point, [channels, planes], mean_square));
+                mean_square = 1.0;
             }
+            mean_square = RECTIFIED + 0.9 * mean_square;
             channels = planes;
         }
     }
-    list.push(("final".into(), None, Kernel::Point, channels, net.out_channels));
+    list.push(module("final", "", Kernel::Point, [channels, net.out_channels], mean_square));
     list
 }
 
 /// Names and shapes of all kernels, in the order of the modules.
 pub fn kernel_shapes(net: &Shape) -> Vec<(String, Vec<usize>)> {
-    let shape = |kind, from, to| match kind {
-        Kernel::Same(kernel) => vec![kernel * kernel * kernel, from, to],
-        Kernel::Down | Kernel::Up => vec![8, from, to],
-        Kernel::Point => vec![from, to],
+    let shape = |module: Module| {
+        let [from, to] = module.channels;
+        let shape = match module.kernel {
+            Kernel::Same(kernel) => vec![kernel * kernel * kernel, from, to],
+            Kernel::Down | Kernel::Up => vec![8, from, to],
+            Kernel::Point => vec![from, to],
+        };
+        (format!("{}.kernel", module.conv), shape)
     };
-    modules(net)
-        .into_iter()
-        .map(|(name, _, kind, from, to)| (format!("{name}.kernel"), shape(kind, from, to)))
-        .collect()
+    modules(net).into_iter().map(shape).collect()
 }
 
 /// Kernels by [`hash_kernel`]'s rule and batch-norm values that keep activations of order one on surfaces.
@@ -167,17 +192,18 @@ pub fn random_net(net: &Shape, seed: u64) -> Params {
     for (name, shape) in kernel_shapes(net) {
         params.insert(name.clone(), seeded_kernel(&name, &shape, kernel_seed));
     }
-    for (conv, norm, kind, from, to) in modules(net) {
-        let Some(norm) = norm else { continue };
-        // A kernel value has variance 2 / (K * out); inputs after ReLU have a mean square of about one.
-        let found = match kind {
-            Kernel::Same(kernel) => 1.0 / kernel as f64,
-            Kernel::Down => 0.5,
+    for module in modules(net) {
+        let Some(norm) = module.norm else { continue };
+        // Rather too many slices than too few: an error in this direction dies out, in the other it grows with depth.
+        let found = match module.kernel {
+            Kernel::Same(kernel) => 1.8 / kernel as f64,
+            Kernel::Down => 0.6,
             Kernel::Up => 0.125,
             Kernel::Point => 1.0,
         };
-        let mean_square = if conv == "conv0p1s1" { 1.0 } else { 0.6 };
-        let variance = 2.0 * found * mean_square * from as f64 / to as f64;
+        let [from, to] = module.channels;
+        // A value of a kernel has variance 2 / (K * out).
+        let variance = 2.0 * found * module.mean_square * from as f64 / to as f64;
         let mut vector = |field: &str, make: &mut dyn FnMut(&mut Generator) -> f64| {
             let values = (0..to).map(|_| round_to_f16(make(&mut random))).collect();
             params.insert(format!("{norm}.bn.{field}"), (vec![to], values));

@@ -54,8 +54,8 @@ fn tile<const ROWS: usize, const LINES: usize>(product: &mut RowProduct<'_>, pai
             inputs[row] = product.input.as_ptr().add(pairs[row].input as usize * product.input_stride);
             let start = pairs[row].output as usize * product.output_stride + product.column;
             outputs[row] = product.output.as_mut_ptr().add(start);
-            for line in 0..LINES {
-                sums[row][line] = _mm512_loadu_ps(outputs[row].add(16 * line));
+            for (line, sum) in sums[row].iter_mut().enumerate() {
+                *sum = _mm512_loadu_ps(outputs[row].add(16 * line));
             }
         }
         for channel in 0..product.c_in {
@@ -66,14 +66,14 @@ fn tile<const ROWS: usize, const LINES: usize>(product: &mut RowProduct<'_>, pai
             weights = weights.add(16 * LINES);
             for row in 0..ROWS {
                 let x: __m512 = _mm512_set1_ps(*inputs[row].add(channel));
-                for line in 0..LINES {
-                    sums[row][line] = _mm512_fmadd_ps(x, panel[line], sums[row][line]);
+                for (sum, vector) in sums[row].iter_mut().zip(panel) {
+                    *sum = _mm512_fmadd_ps(x, vector, *sum);
                 }
             }
         }
-        for row in 0..ROWS {
-            for line in 0..LINES {
-                _mm512_storeu_ps(outputs[row].add(16 * line), sums[row][line]);
+        for (output, sums) in outputs.iter().zip(sums) {
+            for (line, sum) in sums.into_iter().enumerate() {
+                _mm512_storeu_ps(output.add(16 * line), sum);
             }
         }
     }

@@ -56,7 +56,7 @@ impl RowProduct<'_> {
     /// Panics unless every access of the kernels lies inside the slices: what their raw pointers rely on. A few
     /// comparisons per pair against thousands of multiply-adds.
     fn check(&self, level: CpuLevel, pairs: &[Pair]) {
-        assert!(self.width > 0 && self.width % 16 == 0 && self.width <= widest_panel(level));
+        assert!(self.width > 0 && self.width.is_multiple_of(16) && self.width <= widest_panel(level));
         assert!(self.c_in <= self.input_stride && self.weights.len() == self.c_in * self.width);
         assert!(self.column + self.width <= self.output_stride);
         let (inputs, outputs) = (self.input.len() / self.input_stride, self.output.len() / self.output_stride);
