@@ -1,11 +1,13 @@
 //! A session: one model on one device, with a vocabulary folded into its head.
 
 use crate::backend::cpu::CpuBackend;
-use crate::backend::{Backend, Control, FeatureSpace, Input, Job, Outcome, ScoreRequest, Stage};
+use crate::backend::{Backend, Control, FeatureSpace, Input, Job, Outcome, Query, ScoreRequest, Stage};
 use crate::cloud::Cloud;
 use crate::error::{Error, ErrorKind, Result, with_capacity};
 use crate::model::{InputFeatures, Model, Vocabulary};
-use crate::pipeline::{FoldedVocabulary, SegmentOptions, Segmentations, split, sum_over_repeats};
+use crate::pipeline::{
+    FoldedVocabulary, Kept, SegmentOptions, Segmentation, Segmentations, from_scores, split, sum_over_repeats,
+};
 use crate::plan::Scoring;
 use std::sync::Arc;
 
@@ -75,12 +77,7 @@ impl Session {
         for (index, cloud) in clouds.iter().enumerate() {
             cloud.validate().and_then(|()| self.check_colors(cloud)).map_err(|e| e.within(format_args!("cloud {index}")))?;
         }
-        let scoring = Scoring {
-            label_of_prompt: vocabulary.label_of_prompt(),
-            labels: vocabulary.len(),
-            similarity: options.similarity,
-            temperature: options.temperature,
-        };
+        let scoring = scoring(vocabulary, options);
         let run = |rotation_scale: Option<[[f64; 3]; 3]>, control: Control<'_>| -> Result<Outcome> {
             let request = ScoreRequest {
                 head: folded.head(options.similarity),
@@ -100,13 +97,14 @@ impl Session {
                 },
                 scores: Some(request),
                 features: options.features,
+                keep_trunk: options.keep_trunk,
                 control,
             })
         };
         let lengths: Vec<usize> = clouds.iter().map(Cloud::len).collect();
         let Some(augmentation) = &options.augmentation else {
             let outcome = run(None, control)?;
-            return Ok(Segmentations { clouds: split(&outcome, &lengths, options)?, stages: outcome.stages });
+            return split(&outcome, &lengths, options, self.model.plan());
         };
         let transforms = augmentation.transforms();
         sum_over_repeats(&scoring, options, &lengths, |repeat| {
@@ -116,6 +114,42 @@ impl Session {
             };
             run(Some(transforms[repeat]), Control { progress: Some(&progress), ..control })
         })
+    }
+
+    /// Scores a finished run anew for another vocabulary, without running the network. `voxel_of_point` is that of the
+    /// cloud's [`Segmentation`]; of the options only those about scores count.
+    pub fn query(
+        &mut self,
+        kept: &Kept,
+        voxel_of_point: &[i32],
+        vocabulary: Arc<Vocabulary>,
+        options: &SegmentOptions,
+        control: Control<'_>,
+    ) -> Result<Segmentation> {
+        if !std::ptr::eq(kept.plan.as_ptr(), Arc::as_ptr(self.model.plan())) {
+            let message = "the result was computed by another model; query it in a session of the same one";
+            return Err(Error::new(ErrorKind::Mismatch, message));
+        }
+        let voxels = kept.voxels.len();
+        if voxel_of_point.iter().any(|&voxel| voxel < -1 || voxel >= voxels as i32) {
+            let message = format!("voxel_of_point names a voxel outside 0..{voxels}; give the result's own");
+            return Err(Error::new(ErrorKind::Mismatch, message));
+        }
+        options.validate(vocabulary.len())?;
+        let folded = FoldedVocabulary::new(&self.model, vocabulary, &*self.backend)?;
+        let request = ScoreRequest {
+            head: folded.head(options.similarity),
+            scoring: &scoring(&folded.vocabulary, options),
+            top_k: options.kept_labels(),
+            logits: options.logits,
+            prompt_scores: false,
+        };
+        let query = Query { trunk: &kept.trunk, voxels: kept.voxels.clone(), voxel_of_point, request, control };
+        let scores = self.backend.query(&query)?;
+        let mut result = from_scores(&scores, 0..voxel_of_point.len(), options.kept_labels());
+        result.voxel_of_point = voxel_of_point.to_vec();
+        result.logits = scores.logits;
+        Ok(result)
     }
 
     /// Runs the network on ready-made voxels: rows `[batch, x, y, z]`, of which the first of equal rows counts, and
@@ -142,6 +176,7 @@ impl Session {
             input: Input::Coordinates { rows, features },
             scores: None,
             features: Some(space),
+            keep_trunk: false,
             control,
         })?;
         let by_voxel = outcome.features.ok_or_else(|| Error::internal("the run gave no features"))?;
@@ -162,5 +197,14 @@ impl Session {
             return Err(Error::new(ErrorKind::InvalidArgument, message));
         }
         Ok(())
+    }
+}
+
+fn scoring(vocabulary: &Vocabulary, options: &SegmentOptions) -> Scoring {
+    Scoring {
+        label_of_prompt: vocabulary.label_of_prompt(),
+        labels: vocabulary.len(),
+        similarity: options.similarity,
+        temperature: options.temperature,
     }
 }

@@ -270,6 +270,33 @@ fn units_axes_pose_and_interleaved_layouts() {
 }
 
 #[test]
+fn a_kept_trunk_answers_for_other_words() {
+    let model = model(&params(30), InputFeatures::Ones);
+    let clouds = [points(31, 300), points(32, 100)];
+    let views: Vec<Cloud<'_>> = clouds.iter().map(|c| Cloud::from_xyz(c)).collect();
+    let words = vocabulary();
+    let rows = words.embeddings()[0].rows[DIM..4 * DIM].to_vec();
+    let other = Arc::new(Vocabulary::from_embeddings(&["x", "y", "z"], &rows, DIM, "").unwrap());
+    let mut session = ready(&model, 2);
+    let keep = SegmentOptions { keep_trunk: true, ..SegmentOptions::default() };
+    let first = session.segment(&views, &keep, Control::default()).unwrap();
+    let options = SegmentOptions { similarity: Similarity::Cosine, top_k: 2, logits: true, ..SegmentOptions::default() };
+    let mut fresh = ready(&model, 2);
+    fresh.set_vocabulary(other.clone()).unwrap();
+    let want = fresh.segment(&views, &options, Control::default()).unwrap();
+    for (index, (cloud, kept)) in first.clouds.iter().zip(&first.kept).enumerate() {
+        let voxels = &cloud.voxel_of_point;
+        let got = session.query(kept, voxels, other.clone(), &options, Control::default()).unwrap();
+        assert_eq!(Segmentation { coordinates: cloud.coordinates.clone(), ..got }, want.clouds[index]);
+        let error = session.query(kept, &[-2], other.clone(), &options, Control::default()).unwrap_err();
+        assert!(error.to_string().contains("voxel_of_point"), "{error}");
+    }
+    let twin = support::library::model(&params(30), InputFeatures::Ones);
+    let error = ready(&twin, 1).query(&first.kept[0], &[], other, &options, Control::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Mismatch, "{error}");
+}
+
+#[test]
 fn augmented_passes() {
     let model = model(&params(22), InputFeatures::Ones);
     let cloud = points(23, 300);

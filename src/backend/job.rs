@@ -6,6 +6,7 @@ use crate::plan::{Plan, Scoring};
 use crate::sparse::Voxels;
 use std::any::Any;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,6 +18,9 @@ pub trait Backend: Send + Sync + fmt::Debug {
 
     /// From input to what the job asks for.
     fn execute(&self, job: &Job<'_>) -> Result<Outcome>;
+
+    /// Scores anew what an earlier run of this kind of backend kept, without running the network.
+    fn query(&self, query: &Query<'_>) -> Result<Scores>;
 
     /// A line that names the device and how it computes, such as `"CPU, 2 threads, avx512, f32"`.
     fn describe(&self) -> String;
@@ -33,6 +37,23 @@ pub struct Job<'a> {
     pub scores: Option<ScoreRequest<'a>>,
     /// Per-voxel features, if wanted.
     pub features: Option<FeatureSpace>,
+    /// Whether to keep the trunk for later queries.
+    pub keep_trunk: bool,
+    /// Progress and cancellation.
+    pub control: Control<'a>,
+}
+
+/// Scores for the voxels of one cloud of a finished run.
+#[derive(Debug)]
+pub struct Query<'a> {
+    /// The trunk that the run kept.
+    pub trunk: &'a Trunk,
+    /// The cloud's rows in it.
+    pub voxels: Range<usize>,
+    /// Per point its row within `voxels`, or -1.
+    pub voxel_of_point: &'a [i32],
+    /// What to compute.
+    pub request: ScoreRequest<'a>,
     /// Progress and cancellation.
     pub control: Control<'a>,
 }
@@ -165,7 +186,7 @@ impl fmt::Debug for Control<'_> {
 /// What a run took.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stage {
-    /// `"quantise"`, `"levels"`, `"kernel maps"`, a module's name, `"head"`, `"lift"`.
+    /// `"quantise"`, `"levels"`, `"kernel maps"`, a module's name, `"head"` (with the lift to points).
     pub name: String,
     /// Wall-clock time.
     pub time: Duration,
@@ -180,30 +201,35 @@ pub struct Outcome {
     pub voxels: Voxels,
     /// Per cloud, what to add to a voxel's cell for the coordinate callers see.
     pub origins: Vec<[i64; 3]>,
-    /// Scores per voxel, if asked for.
-    pub voxel_scores: Option<VoxelScores>,
-    /// Scores per point, if asked for.
-    pub point_scores: Option<PointScores>,
+    /// Scores, if asked for.
+    pub scores: Option<Scores>,
+    /// The trunk, if it was to be kept.
+    pub trunk: Option<Trunk>,
     /// `[v, d]` features per voxel, if asked for.
     pub features: Option<Vec<f32>>,
     /// What each stage took.
     pub stages: Vec<Stage>,
 }
 
-/// Scores of voxels.
-#[derive(Debug, Default)]
-pub struct VoxelScores {
-    /// `[v, labels]`, empty unless asked for.
-    pub logits: Vec<f32>,
-    /// `[v, prompts]`, empty unless asked for.
-    pub prompt_scores: Vec<f32>,
+/// The trunk of a finished run in a backend's own form.
+#[derive(Clone)]
+pub struct Trunk(pub(super) Arc<dyn Any + Send + Sync>);
+
+impl fmt::Debug for Trunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Trunk")
+    }
 }
 
-/// Scores of points.
+/// Scores of voxels and points.
 #[derive(Debug, Default, Clone, PartialEq)]
-pub struct PointScores {
+pub struct Scores {
     /// `[n, top_k]` labels, best first; -1 for points without a voxel and for places past the last label.
     pub labels: Vec<i32>,
     /// `[n, top_k]` scores; 0 where the label is -1.
     pub scores: Vec<f32>,
+    /// `[v, labels]` scores per voxel, empty unless asked for.
+    pub logits: Vec<f32>,
+    /// `[v, prompts]` scores per voxel, empty unless asked for.
+    pub prompt_scores: Vec<f32>,
 }

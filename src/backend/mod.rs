@@ -4,6 +4,6 @@ pub mod cpu;
 mod job;
 
 pub use job::{
-    Backend, Control, FeatureSpace, HeadMatrix, Input, Job, Outcome, PointScores, PreparedHead, Representative,
-    ScoreRequest, Stage, VoxelScores,
+    Backend, Control, FeatureSpace, HeadMatrix, Input, Job, Outcome, PreparedHead, Query, Representative, ScoreRequest,
+    Scores, Stage, Trunk,
 };

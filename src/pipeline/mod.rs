@@ -8,5 +8,5 @@ mod segmentation;
 pub use augmentation::Augmentation;
 pub use fold::FoldedVocabulary;
 pub use options::SegmentOptions;
-pub use segmentation::{Segmentation, Segmentations};
-pub(crate) use segmentation::{sum_over_repeats, split};
+pub use segmentation::{Kept, Segmentation, Segmentations};
+pub(crate) use segmentation::{from_scores, split, sum_over_repeats};

@@ -25,6 +25,8 @@ pub struct SegmentOptions {
     pub logits: bool,
     /// Per-voxel features to return.
     pub features: Option<FeatureSpace>,
+    /// Whether to keep the trunk, so that [`crate::session::Session::query`] can ask for other words later.
+    pub keep_trunk: bool,
     /// Repeated passes with summed scores; they have no voxels in common, so logits and features are not available.
     pub augmentation: Option<Augmentation>,
 }
@@ -46,9 +48,9 @@ impl SegmentOptions {
             return Err(Error::argument(format!("top_k is {} but the vocabulary has {labels} labels", self.top_k)));
         }
         let Some(augmentation) = &self.augmentation else { return Ok(()) };
-        if self.logits || self.features.is_some() {
+        if self.logits || self.features.is_some() || self.keep_trunk {
             let cure = "leave augmentation off to get them";
-            let message = format!("logits and features belong to the voxels of one pass; {cure}");
+            let message = format!("logits, features and a kept trunk belong to the voxels of one pass; {cure}");
             return Err(Error::new(ErrorKind::InvalidArgument, message));
         }
         augmentation.validate()

@@ -1,10 +1,12 @@
 //! Results per cloud, cut from the outcome of a run.
 
 use super::SegmentOptions;
-use crate::backend::{Outcome, PointScores, Stage};
+use crate::backend::{Outcome, Scores, Stage, Trunk};
 use crate::error::{Error, Result, filled};
-use crate::plan::{Ranking, Scoring, Similarity};
+use crate::plan::{Plan, Ranking, Scoring, Similarity};
 use crate::sparse::{NO_VOXEL, decode};
+use std::ops::Range;
+use std::sync::{Arc, Weak};
 
 /// The labels of one cloud.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -27,22 +29,33 @@ pub struct Segmentation {
     pub features: Vec<f32>,
 }
 
+/// The trunk of a finished run and the rows of it that belong to one cloud.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    pub(crate) trunk: Trunk,
+    pub(crate) voxels: Range<usize>,
+    /// The model that computed it: a query must fold its vocabulary into the same head.
+    pub(crate) plan: Weak<Plan>,
+}
+
 /// The labels of all clouds of a call.
 #[derive(Debug, Clone, Default)]
 pub struct Segmentations {
     /// One per cloud, in order.
     pub clouds: Vec<Segmentation>,
+    /// One per cloud, if the trunk was to be kept.
+    pub kept: Vec<Kept>,
     /// What each stage took; repeated passes one after the other.
     pub stages: Vec<Stage>,
 }
 
 /// Cuts `outcome` into the clouds of `lengths` points.
-pub(crate) fn split(outcome: &Outcome, lengths: &[usize], options: &SegmentOptions) -> Result<Vec<Segmentation>> {
-    let scores = outcome.point_scores.as_ref().ok_or_else(|| Error::internal("the run gave no scores"))?;
+pub(crate) fn split(outcome: &Outcome, lengths: &[usize], options: &SegmentOptions, plan: &Arc<Plan>) -> Result<Segmentations> {
+    let scores = outcome.scores.as_ref().ok_or_else(|| Error::internal("the run gave no scores"))?;
     let voxels = &outcome.voxels;
     let batch_of = |key: u64| decode(key, 0).batch as usize;
     let mut first_point = 0;
-    let mut clouds = Vec::with_capacity(lengths.len());
+    let mut all = Segmentations { stages: outcome.stages.clone(), ..Segmentations::default() };
     for (batch, &length) in lengths.iter().enumerate() {
         let points = first_point..first_point + length;
         let first = voxels.keys.partition_point(|&key| batch_of(key) < batch);
@@ -60,15 +73,17 @@ pub(crate) fn split(outcome: &Outcome, lengths: &[usize], options: &SegmentOptio
             0 => Vec::new(),
             count => values[first * (values.len() / count)..last * (values.len() / count)].to_vec(),
         };
-        cloud.logits = outcome.voxel_scores.as_ref().map_or_else(Vec::new, |s| rows(&s.logits));
+        cloud.logits = rows(&scores.logits);
+        let kept = |trunk: &Trunk| Kept { trunk: trunk.clone(), voxels: first..last, plan: Arc::downgrade(plan) };
+        all.kept.extend(outcome.trunk.as_ref().map(kept));
         cloud.features = outcome.features.as_deref().map_or_else(Vec::new, rows);
-        clouds.push(cloud);
+        all.clouds.push(cloud);
         first_point = points.end;
     }
-    Ok(clouds)
+    Ok(all)
 }
 
-fn from_scores(scores: &PointScores, points: std::ops::Range<usize>, top_k: usize) -> Segmentation {
+pub(crate) fn from_scores(scores: &Scores, points: std::ops::Range<usize>, top_k: usize) -> Segmentation {
     let (labels, values) = (&scores.labels[points.start * top_k..], &scores.scores[points.start * top_k..]);
     let (labels, values) = (&labels[..points.len() * top_k], &values[..points.len() * top_k]);
     Segmentation {
@@ -94,7 +109,7 @@ pub(crate) fn sum_over_repeats(
     let mut stages = Vec::new();
     for repeat in 0..repeats {
         let outcome = pass(repeat)?;
-        let scores = outcome.voxel_scores.as_ref().ok_or_else(|| Error::internal("the pass gave no scores"))?;
+        let scores = outcome.scores.as_ref().ok_or_else(|| Error::internal("the pass gave no scores"))?;
         for (point, (sum, &voxel)) in sums.chunks_exact_mut(prompts).zip(&outcome.voxels.voxel_of_point).enumerate() {
             if voxel != NO_VOXEL {
                 let row = &scores.prompt_scores[voxel as usize * prompts..][..prompts];
@@ -112,13 +127,14 @@ pub(crate) fn sum_over_repeats(
         first += length;
         from_scores(&point_scores, first - length..first, options.kept_labels())
     };
-    Ok(Segmentations { clouds: lengths.iter().map(cut).collect(), stages })
+    Ok(Segmentations { clouds: lengths.iter().map(cut).collect(), stages, ..Segmentations::default() })
 }
 
-fn rank_points(scoring: &Scoring, sums: &[f32], finite: &[bool], top_k: usize) -> Result<PointScores> {
-    let mut scores = PointScores {
+fn rank_points(scoring: &Scoring, sums: &[f32], finite: &[bool], top_k: usize) -> Result<Scores> {
+    let mut scores = Scores {
         labels: filled(finite.len() * top_k, -1, "the labels of the points")?,
         scores: filled(finite.len() * top_k, 0.0, "the scores of the points")?,
+        ..Scores::default()
     };
     let mut row = filled(scoring.labels, 0.0_f32, "a row of scores")?;
     let mut top = filled(top_k, Ranking { label: -1, score: 0.0 }, "a row of labels")?;

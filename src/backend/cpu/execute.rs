@@ -1,17 +1,18 @@
-//! From input to labels: quantise, levels, kernel maps, the network's steps, head, lift.
+//! From input to labels: quantise, levels, kernel maps, the network's steps, head with lift to points.
 
 use super::convolution::Operands;
-use super::head::{self, PackedHead};
+use super::head;
 use super::level::CpuLevel;
 use super::prepared::{PreparedNetwork, PreparedStep};
 use super::tensor::Tensor;
-use crate::backend::{Control, FeatureSpace, Input, Job, Outcome, PointScores, Representative, ScoreRequest, Stage};
+use crate::backend::{Control, FeatureSpace, Input, Job, Outcome, Query, Representative, Scores, Stage, Trunk};
 use crate::cloud::{Cloud, quantise};
-use crate::error::{Error, ErrorKind, Result, filled};
-use crate::plan::{Geometry, Plan, Ranking, TensorId};
-use crate::sparse::{KernelMap, Levels, NO_VOXEL, Voxels, from_coordinates};
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::{Geometry, Plan, TensorId};
+use crate::sparse::{KernelMap, Levels, Voxels, from_coordinates};
 use std::cmp::Ordering;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Most output rows per chunk: a chunk's outputs and the inputs they meet fit a core's L2 cache.
@@ -39,7 +40,7 @@ impl Clock<'_> {
 /// Runs `job` on the current thread pool.
 pub(super) fn execute(level: CpuLevel, job: &Job<'_>) -> Result<Outcome> {
     let plan = job.plan;
-    let planned = plan.steps.len() + 4 + usize::from(job.features.is_some());
+    let planned = plan.steps.len() + 3 + usize::from(job.scores.is_some()) + usize::from(job.features.is_some());
     let network = plan.prepared.get_or_prepare(&format!("cpu {level} f32"), || PreparedNetwork::new(level, plan))?;
     let mut clock = Clock { control: job.control, stages: Vec::new(), planned, start: Instant::now() };
     job.control.report(0.0)?;
@@ -55,7 +56,9 @@ pub(super) fn execute(level: CpuLevel, job: &Job<'_>) -> Result<Outcome> {
 
     let mut outcome = Outcome { voxels, origins, ..Outcome::default() };
     if let Some(request) = &job.scores {
-        score(&trunk, request, &mut outcome, &mut clock)?;
+        let voxel_of_point = &outcome.voxels.voxel_of_point;
+        outcome.scores = Some(head::score(&trunk, 0..trunk.rows, voxel_of_point, request, job.control)?);
+        clock.lap("head", head::score_flop(request, trunk.rows))?;
     }
     match job.features {
         Some(FeatureSpace::Trunk) => outcome.features = Some(head::trunk_features(&trunk)?),
@@ -66,6 +69,7 @@ pub(super) fn execute(level: CpuLevel, job: &Job<'_>) -> Result<Outcome> {
         }
         None => {}
     }
+    outcome.trunk = job.keep_trunk.then(|| Trunk(Arc::new(trunk)));
     outcome.stages = clock.stages;
     job.control.report(1.0)?;
     Ok(outcome)
@@ -212,30 +216,17 @@ impl<'a> PointIndex<'a> {
     }
 }
 
-fn score(trunk: &Tensor, request: &ScoreRequest<'_>, outcome: &mut Outcome, clock: &mut Clock<'_>) -> Result<()> {
-    let Some(head) = request.head.0.downcast_ref::<PackedHead>() else {
-        return Err(Error::new(ErrorKind::InvalidState, "the head was prepared by another backend"));
+/// Scores the kept trunk of an earlier run on the current thread pool.
+pub(super) fn query(query: &Query<'_>) -> Result<Scores> {
+    let Some(trunk) = query.trunk.0.downcast_ref::<Tensor>() else {
+        return Err(Error::new(ErrorKind::InvalidState, "the result was computed by another backend"));
     };
-    let (ranked, scores, flop) = head::score(trunk, head, request, clock.control)?;
-    clock.lap("head", flop)?;
-    outcome.voxel_scores = Some(scores);
-    outcome.point_scores = Some(lift(&ranked, &outcome.voxels.voxel_of_point, request.top_k)?);
-    clock.lap("lift", 0)
-}
-
-/// The labels and scores of every point: those of its voxel.
-fn lift(ranked: &[Ranking], voxel_of_point: &[u32], top_k: usize) -> Result<PointScores> {
-    let count = voxel_of_point.len() * top_k;
-    let mut points = PointScores {
-        labels: filled(count, -1, "the labels of the points")?,
-        scores: filled(count, 0.0, "the scores of the points")?,
-    };
-    let rows = points.labels.chunks_exact_mut(top_k).zip(points.scores.chunks_exact_mut(top_k));
-    for ((labels, scores), &voxel) in rows.zip(voxel_of_point).filter(|(_, voxel)| **voxel != NO_VOXEL) {
-        for (place, ranking) in ranked[voxel as usize * top_k..][..top_k].iter().enumerate() {
-            labels[place] = ranking.label;
-            scores[place] = if ranking.label < 0 { 0.0 } else { ranking.score };
-        }
+    if query.voxels.end > trunk.rows {
+        return Err(Error::internal("the kept trunk has fewer voxels than the result"));
     }
-    Ok(points)
+    let voxel_of_point: &[u32] = bytemuck::cast_slice(query.voxel_of_point);
+    query.control.report(0.0)?;
+    let scores = head::score(trunk, query.voxels.clone(), voxel_of_point, &query.request, query.control)?;
+    query.control.report(1.0)?;
+    Ok(scores)
 }

@@ -1,12 +1,14 @@
-//! Scores of voxels from the folded head, ranked block by block; and full text-space features when asked for.
+//! Scores of voxels from the folded head, ranked block by block and lifted to points; full features when asked for.
 
 use super::level::CpuLevel;
 use super::linear::{Linear, identity_pairs};
 use super::tensor::Tensor;
-use crate::backend::{Control, HeadMatrix, ScoreRequest, VoxelScores};
+use crate::backend::{Control, HeadMatrix, ScoreRequest, Scores};
 use crate::error::{Error, ErrorKind, Result, filled};
 use crate::plan::{Plan, Ranking, Scoring, Similarity};
+use crate::sparse::{NO_VOXEL, Pair};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// A [`HeadMatrix`] in packed form.
 #[derive(Debug)]
@@ -30,23 +32,29 @@ struct Block<'a> {
     prompt_scores: Option<&'a mut [f32]>,
 }
 
-/// Per voxel the `top_k` best labels, and what else the request names; also the FLOP of the products.
+/// Scores the voxels `rows` of the trunk and gives each point those of its voxel: `voxel_of_point` counts from the
+/// first of `rows`, [`NO_VOXEL`] for none.
 pub(super) fn score(
     trunk: &Tensor,
-    head: &PackedHead,
+    rows: Range<usize>,
+    voxel_of_point: &[u32],
     request: &ScoreRequest<'_>,
     control: Control<'_>,
-) -> Result<(Vec<Ranking>, VoxelScores, u64)> {
+) -> Result<Scores> {
     let scoring = request.scoring;
+    let Some(head) = request.head.0.downcast_ref::<PackedHead>() else {
+        return Err(Error::new(ErrorKind::InvalidState, "the head was prepared by another backend"));
+    };
     if head.linear.columns() < head.prompts + usize::from(scoring.similarity == Similarity::Cosine) {
         return Err(Error::new(ErrorKind::InvalidState, "the head was folded without what cosine scores need"));
     }
-    let wanted = |asked: bool, columns: usize, what: &str| filled(usize::from(asked) * trunk.rows * columns, 0.0, what);
+    let wanted = |asked: bool, columns: usize, what: &str| filled(usize::from(asked) * rows.len() * columns, 0.0, what);
     let unranked = Ranking { label: -1, score: 0.0 };
-    let mut ranked = filled(trunk.rows * request.top_k, unranked, "the labels of the voxels")?;
-    let mut scores = VoxelScores {
+    let mut ranked = filled(rows.len() * request.top_k, unranked, "the labels of the voxels")?;
+    let mut scores = Scores {
         logits: wanted(request.logits, scoring.labels, "the logits")?,
         prompt_scores: wanted(request.prompt_scores, head.prompts, "the prompt scores")?,
+        ..Scores::default()
     };
     let block_rows = head.linear.block_rows();
     let pairs = identity_pairs(block_rows);
@@ -56,7 +64,7 @@ pub(super) fn score(
         .chunks_mut(block_rows * request.top_k)
         .enumerate()
         .map(|(index, ranked)| Block {
-            first: index * block_rows,
+            first: rows.start + index * block_rows,
             ranked,
             logits: logits.next(),
             prompt_scores: prompt_scores.next(),
@@ -66,15 +74,35 @@ pub(super) fn score(
         control.check()?;
         score_block(trunk, head, request, &pairs, block)
     })?;
-    let flop = head.linear.flop(trunk.rows);
-    Ok((ranked, scores, flop))
+    lift(&ranked, voxel_of_point, request.top_k, &mut scores)?;
+    Ok(scores)
+}
+
+/// FLOP of scoring `rows` voxels.
+pub(super) fn score_flop(request: &ScoreRequest<'_>, rows: usize) -> u64 {
+    request.head.0.downcast_ref::<PackedHead>().map_or(0, |head| head.linear.flop(rows))
+}
+
+/// The labels and scores of every point: those of its voxel.
+fn lift(ranked: &[Ranking], voxel_of_point: &[u32], top_k: usize, points: &mut Scores) -> Result<()> {
+    let count = voxel_of_point.len() * top_k;
+    points.labels = filled(count, -1, "the labels of the points")?;
+    points.scores = filled(count, 0.0, "the scores of the points")?;
+    let rows = points.labels.chunks_exact_mut(top_k).zip(points.scores.chunks_exact_mut(top_k));
+    for ((labels, scores), &voxel) in rows.zip(voxel_of_point).filter(|(_, voxel)| **voxel != NO_VOXEL) {
+        for (place, ranking) in ranked[voxel as usize * top_k..][..top_k].iter().enumerate() {
+            labels[place] = ranking.label;
+            scores[place] = if ranking.label < 0 { 0.0 } else { ranking.score };
+        }
+    }
+    Ok(())
 }
 
 fn score_block(
     trunk: &Tensor,
     head: &PackedHead,
     request: &ScoreRequest<'_>,
-    pairs: &[crate::sparse::Pair],
+    pairs: &[Pair],
     mut block: Block<'_>,
 ) -> Result<()> {
     let (scoring, stride) = (request.scoring, head.linear.stride());

@@ -15,7 +15,7 @@ mod tensor;
 
 pub use level::CpuLevel;
 
-use super::{Backend, HeadMatrix, Job, Outcome, PreparedHead};
+use super::{Backend, HeadMatrix, Job, Outcome, PreparedHead, Query, Scores};
 use crate::error::{Error, ErrorKind, Result};
 use std::sync::Arc;
 
@@ -62,6 +62,10 @@ impl Backend for CpuBackend {
 
     fn execute(&self, job: &Job<'_>) -> Result<Outcome> {
         self.pool.install(|| execute::execute(self.level, job))
+    }
+
+    fn query(&self, query: &Query<'_>) -> Result<Scores> {
+        self.pool.install(|| execute::query(query))
     }
 
     fn describe(&self) -> String {
