@@ -17,6 +17,12 @@ pub enum ErrorKind {
     OutOfRange = -102,
     /// The object lacks something the call needs, such as a vocabulary.
     InvalidState = -103,
+    /// A handle is stale, foreign or of another kind.
+    InvalidHandle = -104,
+    /// A descriptor's `struct_size` is not one this library can read.
+    StructSize = -105,
+    /// An output buffer is too small; the message names the size needed.
+    Capacity = -106,
     /// A file could not be opened, read or written.
     Io = -200,
     /// A file is damaged or is not of the expected format.
@@ -25,8 +31,14 @@ pub enum ErrorKind {
     Unsupported = -202,
     /// Memory for a buffer whose size depends on the input could not be had.
     OutOfMemory = -300,
+    /// The run needs more memory than the session's budget.
+    Budget = -301,
     /// The caller asked to stop.
     Cancelled = -400,
+    /// Another call on the same session is in flight.
+    Busy = -401,
+    /// The result was not ready in time.
+    Timeout = -402,
     /// A defect of this library; the object concerned should be freed.
     Internal = -900,
 }
@@ -84,6 +96,33 @@ impl Error {
     }
 }
 
+impl ErrorKind {
+    /// Every kind, for tables and tests.
+    pub const ALL: [Self; 16] = [
+        Self::InvalidArgument,
+        Self::Mismatch,
+        Self::OutOfRange,
+        Self::InvalidState,
+        Self::InvalidHandle,
+        Self::StructSize,
+        Self::Capacity,
+        Self::Io,
+        Self::Format,
+        Self::Unsupported,
+        Self::OutOfMemory,
+        Self::Budget,
+        Self::Cancelled,
+        Self::Busy,
+        Self::Timeout,
+        Self::Internal,
+    ];
+
+    /// Whether the objects concerned can go on being used: true for all but a defect of the library.
+    pub fn is_recoverable(self) -> bool {
+        self != Self::Internal
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
@@ -106,7 +145,7 @@ pub fn with_capacity<T>(len: usize, what: &str) -> Result<Vec<T>> {
         let bytes = len as u128 * size_of::<T>() as u128;
         Error::new(
             ErrorKind::OutOfMemory,
-            format!("no memory for {what} ({bytes} bytes); free memory or send a smaller cloud"),
+            format!("no memory for {what} ({bytes} bytes); free memory or give a smaller input"),
         )
     })?;
     Ok(vec)

@@ -4,7 +4,9 @@
 //! and Diff2Scene (both ECCV 2024) as one library without Python, PyTorch or MinkowskiEngine.
 //!
 //! The floors of the house, top to bottom; a file imports only from its own floor or from those below it:
-//! [`session`], [`pipeline`], [`model`], [`backend`], [`plan`], [`sparse`], [`cloud`], [`random`] and [`error`].
+//! `ffi` (the C interface), [`session`], [`pipeline`], [`model`], [`backend`], [`plan`], [`sparse`], [`cloud`], [`random`] and [`error`].
+
+mod ffi;
 
 pub mod backend;
 pub mod cloud;

@@ -15,8 +15,20 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Session {
     model: Arc<Model>,
-    backend: Box<dyn Backend>,
+    backend: Arc<dyn Backend>,
     folded: Option<FoldedVocabulary>,
+    memory: Memory,
+}
+
+/// A session's working memory, beyond the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Memory {
+    /// The most a call may need, if limited.
+    pub budget: Option<u64>,
+    /// What the last call needed.
+    pub last_bytes: u64,
+    /// The most any call needed.
+    pub peak_bytes: u64,
 }
 
 /// Features of ready-made voxels.
@@ -30,15 +42,22 @@ pub struct Forward {
     pub stages: Vec<Stage>,
 }
 
+impl Memory {
+    fn record(&mut self, bytes: u64) {
+        self.last_bytes = bytes;
+        self.peak_bytes = self.peak_bytes.max(bytes);
+    }
+}
+
 impl Session {
     /// A session on the CPU with its own `threads` (all the machine's when `None`).
     pub fn new(model: Arc<Model>, threads: Option<usize>) -> Result<Self> {
-        Ok(Self::on(model, Box::new(CpuBackend::new(threads)?)))
+        Ok(Self::on(model, Arc::new(CpuBackend::new(threads)?)))
     }
 
     /// A session on a given backend.
-    pub fn on(model: Arc<Model>, backend: Box<dyn Backend>) -> Self {
-        Self { model, backend, folded: None }
+    pub fn on(model: Arc<Model>, backend: Arc<dyn Backend>) -> Self {
+        Self { model, backend, folded: None, memory: Memory::default() }
     }
 
     /// The model.
@@ -56,10 +75,37 @@ impl Session {
         self.backend.describe()
     }
 
+    /// The backend, whose threads run the session's calls.
+    pub fn backend(&self) -> &Arc<dyn Backend> {
+        &self.backend
+    }
+
+    /// Limits the working memory of the calls that follow; a call that needs more fails and names the bytes.
+    pub fn set_memory_budget(&mut self, budget: Option<u64>) {
+        self.memory.budget = budget;
+    }
+
+    /// What the calls so far needed.
+    pub fn memory(&self) -> Memory {
+        self.memory
+    }
+
     /// Sets the labels of the calls that follow. On failure the vocabulary before stays.
     pub fn set_vocabulary(&mut self, vocabulary: Arc<Vocabulary>) -> Result<()> {
         self.folded = Some(FoldedVocabulary::new(&self.model, vocabulary, &*self.backend)?);
         Ok(())
+    }
+
+    /// Checks what [`Self::segment`] would refuse, without running anything.
+    pub fn check(&self, clouds: &[Cloud<'_>], options: &SegmentOptions) -> Result<&FoldedVocabulary> {
+        let folded = self.folded.as_ref().ok_or_else(|| {
+            Error::new(ErrorKind::InvalidState, "the session has no vocabulary; set one before segmenting")
+        })?;
+        options.validate(folded.vocabulary.len())?;
+        for (index, cloud) in clouds.iter().enumerate() {
+            cloud.validate().and_then(|()| self.check_colors(cloud)).map_err(|e| e.within(format_args!("cloud {index}")))?;
+        }
+        Ok(folded)
     }
 
     /// Labels every point of every cloud. Clouds do not influence one another.
@@ -69,14 +115,8 @@ impl Session {
         options: &SegmentOptions,
         control: Control<'_>,
     ) -> Result<Segmentations> {
-        let folded = self.folded.as_ref().ok_or_else(|| {
-            Error::new(ErrorKind::InvalidState, "the session has no vocabulary; set one before segmenting")
-        })?;
+        let folded = self.check(clouds, options)?;
         let vocabulary = &folded.vocabulary;
-        options.validate(vocabulary.len())?;
-        for (index, cloud) in clouds.iter().enumerate() {
-            cloud.validate().and_then(|()| self.check_colors(cloud)).map_err(|e| e.within(format_args!("cloud {index}")))?;
-        }
         let scoring = scoring(vocabulary, options);
         let run = |rotation_scale: Option<[[f64; 3]; 3]>, control: Control<'_>| -> Result<Outcome> {
             let request = ScoreRequest {
@@ -98,22 +138,29 @@ impl Session {
                 scores: Some(request),
                 features: options.features,
                 keep_trunk: options.keep_trunk,
+                memory_budget: self.memory.budget,
                 control,
             })
         };
         let lengths: Vec<usize> = clouds.iter().map(Cloud::len).collect();
         let Some(augmentation) = &options.augmentation else {
             let outcome = run(None, control)?;
+            self.memory.record(outcome.working_bytes);
             return split(&outcome, &lengths, options, self.model.plan());
         };
         let transforms = augmentation.transforms();
-        sum_over_repeats(&scoring, options, &lengths, |repeat| {
+        let mut needed = 0;
+        let summed = sum_over_repeats(&scoring, options, &lengths, |repeat| {
             let progress = |done: f32| {
                 let fraction = (repeat as f32 + done) / transforms.len() as f32;
                 control.progress.is_none_or(|progress| progress(fraction))
             };
-            run(Some(transforms[repeat]), Control { progress: Some(&progress), ..control })
-        })
+            let outcome = run(Some(transforms[repeat]), Control { progress: Some(&progress), ..control })?;
+            needed = outcome.working_bytes.max(needed);
+            Ok(outcome)
+        });
+        self.memory.record(needed);
+        summed
     }
 
     /// Scores a finished run anew for another vocabulary, without running the network. `voxel_of_point` is that of the
@@ -177,8 +224,10 @@ impl Session {
             scores: None,
             features: Some(space),
             keep_trunk: false,
+            memory_budget: self.memory.budget,
             control,
         })?;
+        self.memory.record(outcome.working_bytes);
         let by_voxel = outcome.features.ok_or_else(|| Error::internal("the run gave no features"))?;
         let dim = match space {
             FeatureSpace::Trunk => graph.trunk_channels(),

@@ -22,6 +22,12 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Scores anew what an earlier run of this kind of backend kept, without running the network.
     fn query(&self, query: &Query<'_>) -> Result<Scores>;
 
+    /// Runs `task` on a thread of the backend's own and returns at once.
+    fn spawn(&self, task: Box<dyn FnOnce() + Send>);
+
+    /// Number of threads of the backend's own.
+    fn threads(&self) -> usize;
+
     /// A line that names the device and how it computes, such as `"CPU, 2 threads, avx512, f32"`.
     fn describe(&self) -> String;
 }
@@ -39,6 +45,8 @@ pub struct Job<'a> {
     pub features: Option<FeatureSpace>,
     /// Whether to keep the trunk for later queries.
     pub keep_trunk: bool,
+    /// Most bytes of working memory the run may need, beyond the model.
+    pub memory_budget: Option<u64>,
     /// Progress and cancellation.
     pub control: Control<'a>,
 }
@@ -209,6 +217,8 @@ pub struct Outcome {
     pub features: Option<Vec<f32>>,
     /// What each stage took.
     pub stages: Vec<Stage>,
+    /// Bytes of working memory the run needed.
+    pub working_bytes: u64,
 }
 
 /// The trunk of a finished run in a backend's own form.

@@ -4,7 +4,7 @@ mod compile;
 mod container;
 mod file;
 mod graph;
-#[cfg(any())]
+#[cfg(feature = "cli")]
 pub mod import;
 mod initialise;
 #[allow(clippy::module_inception, reason = "the file holds the type Model, as every file here holds one noun")]

@@ -69,18 +69,20 @@ pub(crate) fn split(outcome: &Outcome, lengths: &[usize], options: &SegmentOptio
             [0, 1, 2].map(|axis| (i64::from(cell[axis]) + origin[axis]) as i32)
         };
         cloud.coordinates = voxels.keys[first..last].iter().map(coordinate).collect();
-        let rows = |values: &[f32]| match voxels.len() {
-            0 => Vec::new(),
-            count => values[first * (values.len() / count)..last * (values.len() / count)].to_vec(),
-        };
-        cloud.logits = rows(&scores.logits);
+        cloud.logits = rows_of(&scores.logits, voxels.len(), first..last);
         let kept = |trunk: &Trunk| Kept { trunk: trunk.clone(), voxels: first..last, plan: Arc::downgrade(plan) };
         all.kept.extend(outcome.trunk.as_ref().map(kept));
-        cloud.features = outcome.features.as_deref().map_or_else(Vec::new, rows);
+        cloud.features = rows_of(outcome.features.as_deref().unwrap_or(&[]), voxels.len(), first..last);
         all.clouds.push(cloud);
         first_point = points.end;
     }
     Ok(all)
+}
+
+/// Rows `range` of `count` rows of values.
+fn rows_of(values: &[f32], count: usize, range: Range<usize>) -> Vec<f32> {
+    let width = values.len() / count.max(1);
+    values[range.start * width..range.end * width].to_vec()
 }
 
 pub(crate) fn from_scores(scores: &Scores, points: std::ops::Range<usize>, top_k: usize) -> Segmentation {

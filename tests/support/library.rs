@@ -33,7 +33,7 @@ pub fn oracle<'a>(params: &'a Params, model: &Model) -> Oracle<'a> {
 
 /// A session at `level` with `threads` threads.
 pub fn session(model: &Arc<Model>, level: CpuLevel, threads: usize) -> Session {
-    Session::on(model.clone(), Box::new(CpuBackend::with_level(Some(threads), level).unwrap()))
+    Session::on(model.clone(), Arc::new(CpuBackend::with_level(Some(threads), level).unwrap()))
 }
 
 /// The CPU levels of this machine.

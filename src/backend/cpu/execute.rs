@@ -3,6 +3,7 @@
 use super::convolution::Operands;
 use super::head;
 use super::level::CpuLevel;
+use super::memory;
 use super::prepared::{PreparedNetwork, PreparedStep};
 use super::tensor::Tensor;
 use crate::backend::{Control, FeatureSpace, Input, Job, Outcome, Query, Representative, Scores, Stage, Trunk};
@@ -51,10 +52,12 @@ pub(super) fn execute(level: CpuLevel, job: &Job<'_>) -> Result<Outcome> {
     clock.lap("levels", 0)?;
     let maps = kernel_maps(plan, &levels)?;
     clock.lap("kernel maps", 0)?;
+    let working_bytes = memory::working_bytes(job, &voxels, &levels, &maps);
+    memory::check_budget(job, working_bytes)?;
     let trunk = run_network(level, job, &network, &voxels, &levels, &maps, &mut clock)?;
     drop((levels, maps));
 
-    let mut outcome = Outcome { voxels, origins, ..Outcome::default() };
+    let mut outcome = Outcome { voxels, origins, working_bytes, ..Outcome::default() };
     if let Some(request) = &job.scores {
         let voxel_of_point = &outcome.voxels.voxel_of_point;
         outcome.scores = Some(head::score(&trunk, 0..trunk.rows, voxel_of_point, request, job.control)?);

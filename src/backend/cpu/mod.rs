@@ -7,6 +7,7 @@ mod execute;
 mod head;
 mod level;
 mod linear;
+mod memory;
 mod packed;
 mod prepared;
 mod simd;
@@ -49,10 +50,6 @@ impl CpuBackend {
         Ok(Self { pool, level })
     }
 
-    /// The number of threads.
-    pub fn threads(&self) -> usize {
-        self.pool.current_num_threads()
-    }
 }
 
 impl Backend for CpuBackend {
@@ -66,6 +63,14 @@ impl Backend for CpuBackend {
 
     fn query(&self, query: &Query<'_>) -> Result<Scores> {
         self.pool.install(|| execute::query(query))
+    }
+
+    fn spawn(&self, task: Box<dyn FnOnce() + Send>) {
+        self.pool.spawn(task);
+    }
+
+    fn threads(&self) -> usize {
+        self.pool.current_num_threads()
     }
 
     fn describe(&self) -> String {

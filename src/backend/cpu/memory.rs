@@ -1,0 +1,68 @@
+//! The working memory of a run, by formula: what a budget is checked against before the large buffers are made.
+
+use super::tensor::LINE;
+use crate::backend::{FeatureSpace, Job};
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::{Geometry, TensorId};
+use crate::sparse::{KernelMap, Levels, Voxels};
+use std::collections::HashMap;
+
+/// Bytes that `job` needs at most at one time, beyond the model and the caller's own buffers.
+pub(super) fn working_bytes(
+    job: &Job<'_>,
+    voxels: &Voxels,
+    levels: &Levels,
+    maps: &HashMap<Geometry, KernelMap>,
+) -> u64 {
+    let points = voxels.voxel_of_point.len() as u64;
+    let (count, plan) = (voxels.len() as u64, job.plan);
+    // Keys twice (voxels and level 0), starts, points by voxel, voxel of each point.
+    let base = count * 20 + points * 8;
+    let coarse: u64 = (0..plan.levels + 2).map(|depth| levels.level(depth).len() as u64 * 12).sum();
+    let maps: u64 = maps.values().map(|map| map.bytes() as u64).sum();
+    let outputs = job.scores.as_ref().map_or(0, |request| {
+        let (k, labels) = (request.top_k as u64, request.scoring.labels as u64);
+        let prompts = request.scoring.label_of_prompt.len() as u64;
+        let per_voxel = 8 * k + 4 * (u64::from(request.logits) * labels + u64::from(request.prompt_scores) * prompts);
+        count * per_voxel + points * 8 * k
+    });
+    let feature_dim = match job.features {
+        None => 0,
+        Some(FeatureSpace::Trunk) => plan.tensor(plan.trunk).channels,
+        Some(FeatureSpace::Text) => plan.head.text_dim(),
+    };
+    let features = count * feature_dim as u64 * 4;
+    let trunk = tensor_bytes(job, levels, plan.trunk);
+    base + coarse + (maps + tensors_peak(job, levels)).max(trunk + outputs + features)
+}
+
+fn tensor_bytes(job: &Job<'_>, levels: &Levels, tensor: TensorId) -> u64 {
+    let spec = job.plan.tensor(tensor);
+    4 * levels.level(spec.level).len() as u64 * spec.channels.next_multiple_of(LINE) as u64
+}
+
+/// The most that the tensors alive at one step take together.
+fn tensors_peak(job: &Job<'_>, levels: &Levels) -> u64 {
+    let mut alive = job.plan.input.map_or(0, |input| tensor_bytes(job, levels, input));
+    let mut peak = alive;
+    for (step, released) in job.plan.steps.iter().zip(job.plan.released_after()) {
+        alive += tensor_bytes(job, levels, step.writes());
+        peak = peak.max(alive);
+        alive -= released.into_iter().map(|tensor| tensor_bytes(job, levels, tensor)).sum::<u64>();
+    }
+    peak
+}
+
+/// An error if `needed` is over the job's budget.
+pub(super) fn check_budget(job: &Job<'_>, needed: u64) -> Result<()> {
+    match job.memory_budget {
+        Some(budget) if needed > budget => Err(Error::new(
+            ErrorKind::Budget,
+            format!(
+                "the run needs {needed} bytes but memory_budget is {budget}; raise it, ask for fewer outputs, use larger \
+                 voxels or split the cloud"
+            ),
+        )),
+        _ => Ok(()),
+    }
+}

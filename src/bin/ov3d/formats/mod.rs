@@ -1,0 +1,133 @@
+//! Files that the tool reads and writes: clouds as PLY or npy, arrays as npy.
+
+mod npy;
+mod ply;
+
+pub(crate) use npy::{read_npy_f32, read_npy_i32, write_npy_labels};
+
+use openvocab3d::{Error, ErrorKind, Result};
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+/// A cloud as its file holds it; FP32 is widened, nothing is scaled.
+pub(crate) struct CloudFile {
+    pub(crate) positions: Vec<[f64; 3]>,
+    pub(crate) colors: Option<Vec<[u8; 3]>>,
+}
+
+/// A cloud with a label for every point; all but `names` have one row per point.
+pub(crate) struct LabelledCloud<'a> {
+    pub(crate) positions: &'a [[f64; 3]],
+    /// Colours of the labels.
+    pub(crate) colors: &'a [[u8; 3]],
+    pub(crate) labels: &'a [i32],
+    pub(crate) scores: &'a [f32],
+    /// Names of the labels, for the header.
+    pub(crate) names: &'a [String],
+}
+
+/// Reads a cloud; its content, not its name, says which format it has.
+pub(crate) fn read_cloud(path: &Path) -> Result<CloudFile> {
+    let bytes = read_bytes(path)?;
+    let cloud = match bytes {
+        _ if ply::is_ply(&bytes) => ply::parse(&bytes),
+        _ if npy::is_npy(&bytes) => npy::parse_cloud(&bytes),
+        _ => Err(Error::new(ErrorKind::Unsupported, unknown(&bytes))),
+    };
+    cloud.map_err(|e| e.within(format_args!("cloud '{}'", path.display())))
+}
+
+/// Writes `cloud` as a binary PLY with the properties `label` and `score` and the label's colour.
+pub(crate) fn write_labelled_ply(path: &Path, cloud: &LabelledCloud<'_>) -> Result<()> {
+    let count = cloud.positions.len();
+    if [cloud.colors.len(), cloud.labels.len(), cloud.scores.len()] != [count; 3] {
+        let [colors, labels, scores] = [cloud.colors.len(), cloud.labels.len(), cloud.scores.len()];
+        let message =
+            format!("{count} positions, {colors} colours, {labels} labels and {scores} scores do not go together");
+        return Err(Error::new(ErrorKind::Mismatch, message));
+    }
+    write_file(path, |out| ply::write_labelled(out, cloud))
+}
+
+fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|e| Error::io(path, "read", &e))
+}
+
+fn write_file(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Result<()> {
+    let written = File::create(path).and_then(|file| {
+        let mut out = BufWriter::with_capacity(1 << 20, file);
+        write(&mut out)?;
+        out.flush()
+    });
+    written.map_err(|e| Error::io(path, "write", &e))
+}
+
+fn unknown(bytes: &[u8]) -> String {
+    let known: [(&[u8], &str); 5] = [
+        (b"# .PCD", "a PCD file"),
+        (b"LASF", "a LAS or LAZ file"),
+        (b"ASTM-E57", "an E57 file"),
+        (b"PK\x03\x04", "a zip archive, such as npz"),
+        (b"{", "a JSON file"),
+    ];
+    let what = match known.iter().find(|(magic, _)| bytes.starts_with(magic)) {
+        Some((_, name)) => name,
+        None if bytes.is_empty() => "an empty file",
+        None => "a file of unknown format",
+    };
+    format!(
+        "{what}; clouds are read from PLY (ascii or binary) and npy ([n, 3] or more columns), convert it to one of them"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clouds_are_known_by_their_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cloud.txt");
+        let read = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            read_cloud(&path)
+        };
+        let ascii = b"ply\nformat ascii 1.0\nelement vertex 1\nproperty int x\nproperty int y\nproperty int z\nend_header\n1 2 3\n";
+        assert_eq!(read(ascii).unwrap().positions, [[1.0, 2.0, 3.0]]);
+        for (bytes, word) in
+            [(&b""[..], "empty"), (b"LASF....", "LAZ"), (b"1 2 3\n", "unknown"), (b"plyboard", "unknown")]
+        {
+            let error = read(bytes).err().unwrap();
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            let message = error.to_string();
+            assert!(message.contains(word) && message.contains("PLY") && message.contains("npy"), "{message}");
+        }
+        assert_eq!(read_cloud(&folder.path().join("none.ply")).err().unwrap().kind(), ErrorKind::Io);
+    }
+
+    #[test]
+    fn labelled_clouds_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("labelled.ply");
+        let names = ["wall".to_owned(), "a\nb".to_owned()];
+        let positions = [[0.5, -1.0, 2.0], [f64::NAN, 0.0, 0.25]];
+        let colors = [[1, 2, 3], [160, 160, 160]];
+        let mut cloud = LabelledCloud {
+            positions: &positions,
+            colors: &colors,
+            labels: &[1, -1],
+            scores: &[0.5, 0.0],
+            names: &names,
+        };
+        write_labelled_ply(&path, &cloud).unwrap();
+        let back = read_cloud(&path).unwrap();
+        assert_eq!(back.positions[0], positions[0]);
+        assert!(back.positions[1][0].is_nan());
+        assert_eq!(back.colors.unwrap(), colors);
+        cloud.labels = &[1];
+        assert_eq!(write_labelled_ply(&path, &cloud).unwrap_err().kind(), ErrorKind::Mismatch);
+        cloud.labels = &[1, -1];
+        assert_eq!(write_labelled_ply(folder.path(), &cloud).unwrap_err().kind(), ErrorKind::Io);
+    }
+}

@@ -1,0 +1,399 @@
+//! PLY: reads the points of ascii and binary files, writes labelled clouds.
+
+use super::{CloudFile, LabelledCloud};
+use openvocab3d::error::with_capacity;
+use openvocab3d::{Error, Result};
+use ply_rs_bw::parser::{Parser, Reader};
+use ply_rs_bw::ply::{
+    ElementDef, Encoding, Header, Property, PropertyAccess, PropertyAccessResult, PropertyType, ScalarType,
+};
+use std::io::{self, Write};
+
+pub(super) fn is_ply(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"ply\n") || bytes.starts_with(b"ply\r")
+}
+
+/// The points of a PLY file; faces and other properties are passed over.
+pub(super) fn parse(bytes: &[u8]) -> Result<CloudFile> {
+    let mut reader = Reader::new(bytes);
+    let header = Parser::<Vertex>::new().read_header(&mut reader).map_err(|e| Error::format(first_line(&e)))?;
+    let payload = reader.into_inner();
+    check_header(&header, &bytes[..bytes.len() - payload.len()])?;
+    let mut payload = Payload { encoding: header.encoding, bytes: payload };
+    for (name, element) in &header.elements {
+        payload.check_size(element)?;
+        if name == "vertex" {
+            return read_vertices(&mut payload, element);
+        }
+        if !element.properties.is_empty() {
+            payload.read(element, |_| Ok(()))?;
+        }
+    }
+    Err(Error::format("the PLY file has no element 'vertex'; only files with points can be read"))
+}
+
+fn read_vertices(payload: &mut Payload<'_>, element: &ElementDef) -> Result<CloudFile> {
+    let scalar =
+        |name: &&str| matches!(element.properties.get(*name).map(|p| &p.data_type), Some(PropertyType::Scalar(_)));
+    let missing: Vec<&str> = ["x", "y", "z"].into_iter().filter(|name| !scalar(name)).collect();
+    if !missing.is_empty() {
+        let message =
+            format!("the points of the PLY file have no number '{}'; they need x, y and z", missing.join("', '"));
+        return Err(Error::format(message));
+    }
+    let mut positions = with_capacity(element.count, "the positions")?;
+    if !["red", "green", "blue"].iter().all(scalar) {
+        payload.read(element, |vertex| {
+            positions.push(vertex.position);
+            Ok(())
+        })?;
+        return Ok(CloudFile { positions, colors: None });
+    }
+    let mut colors = with_capacity(element.count, "the colours")?;
+    let unit =
+        ["red", "green", "blue"].map(|name| element.properties.get(name).is_some_and(|p| is_float(&p.data_type)));
+    payload.read(element, |vertex| {
+        positions.push(vertex.position);
+        colors.push(vertex.color_bytes(unit)?);
+        Ok(())
+    })?;
+    Ok(CloudFile { positions, colors: Some(colors) })
+}
+
+fn is_float(data_type: &PropertyType) -> bool {
+    matches!(data_type, PropertyType::Scalar(ScalarType::Float | ScalarType::Double))
+}
+
+/// Refuses repeated names: the parser keeps one of each, and would read every later value from the wrong place.
+fn check_header(header: &Header, text: &[u8]) -> Result<()> {
+    let lines = |word: &[u8]| text.split(|&b| b == b'\n').filter(|line| line.starts_with(word)).count();
+    let properties: usize = header.elements.values().map(|e| e.properties.len()).sum();
+    if lines(b"element") != header.elements.len() || lines(b"property") != properties {
+        return Err(Error::format("the header of the PLY file names an element or a property twice"));
+    }
+    Ok(())
+}
+
+/// What is kept of one point.
+#[derive(Default)]
+struct Vertex {
+    position: [f64; 3],
+    color: [f64; 3],
+}
+
+impl Vertex {
+    fn set(&mut self, name: &str, value: f64) -> PropertyAccessResult {
+        let slot = match name {
+            "x" => &mut self.position[0],
+            "y" => &mut self.position[1],
+            "z" => &mut self.position[2],
+            "red" => &mut self.color[0],
+            "green" => &mut self.color[1],
+            "blue" => &mut self.color[2],
+            _ => return PropertyAccessResult::Ignored,
+        };
+        *slot = value;
+        PropertyAccessResult::Set
+    }
+
+    /// The colour as bytes; `unit` says which channels are 0-1 and not 0-255.
+    fn color_bytes(&self, unit: [bool; 3]) -> Result<[u8; 3]> {
+        let mut bytes = [0; 3];
+        for ((byte, value), unit) in bytes.iter_mut().zip(self.color).zip(unit) {
+            let scaled = if unit { value * 255.0 } else { value };
+            if scaled < -1.0 || scaled > 256.0 {
+                let range = if unit { "0 to 1 as floats are" } else { "0 to 255" };
+                return Err(Error::format(format!("the colour value {value} is not in {range}")));
+            }
+            // NaN becomes 0.
+            *byte = scaled.round() as u8;
+        }
+        Ok(bytes)
+    }
+}
+
+impl PropertyAccess for Vertex {
+    fn new() -> Self {
+        Self::default()
+    }
+
+    fn set_property(&mut self, name: &str, property: Property) -> PropertyAccessResult {
+        let value = match property {
+            Property::Char(v) => f64::from(v),
+            Property::UChar(v) => f64::from(v),
+            Property::Short(v) => f64::from(v),
+            Property::UShort(v) => f64::from(v),
+            Property::Int(v) => f64::from(v),
+            Property::UInt(v) => f64::from(v),
+            Property::Float(v) => f64::from(v),
+            Property::Double(v) => v,
+            _ => return PropertyAccessResult::Ignored,
+        };
+        self.set(name, value)
+    }
+}
+
+/// What follows the header and has not been read yet.
+struct Payload<'a> {
+    encoding: Encoding,
+    bytes: &'a [u8],
+}
+
+impl<'a> Payload<'a> {
+    /// Refuses a count that the rest of the file cannot hold, before memory is reserved for it.
+    fn check_size(&self, element: &ElementDef) -> Result<()> {
+        let width = |data_type: &PropertyType| match (self.encoding, data_type) {
+            (Encoding::Ascii, _) => 1,
+            (_, PropertyType::Scalar(scalar) | PropertyType::List(scalar, _)) => scalar_width(scalar),
+        };
+        let least: usize = element.properties.values().map(|p| width(&p.data_type)).sum();
+        if element.count > self.bytes.len() / least.max(1) {
+            return Err(Error::format(format!(
+                "the PLY file is cut short: {} '{}' of at least {least} bytes are announced, {} bytes are left",
+                element.count,
+                element.name,
+                self.bytes.len()
+            )));
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, element: &ElementDef, mut accept: impl FnMut(Vertex) -> Result<()>) -> Result<()> {
+        let parser = Parser::<Vertex>::new();
+        for index in 0..element.count {
+            let vertex = match self.encoding {
+                Encoding::Ascii => self.read_ascii(element),
+                Encoding::BinaryBigEndian => {
+                    parser.read_big_endian_element(&mut self.bytes, element).map_err(|e| first_line(&e))
+                }
+                Encoding::BinaryLittleEndian => {
+                    parser.read_little_endian_element(&mut self.bytes, element).map_err(|e| first_line(&e))
+                }
+            };
+            let place = |e: &dyn std::fmt::Display| format!("'{}' {index} of {}: {e}", element.name, element.count);
+            accept(vertex.map_err(|e| Error::format(place(&e)))?).map_err(|e| Error::format(place(&e)))?;
+        }
+        Ok(())
+    }
+
+    /// One element as text. Not the parser's own way, which knows neither `nan` nor `.5` and which is slower. Numbers
+    /// are read as FP64 whatever the header says: files with map coordinates often declare `float` and hold more.
+    fn read_ascii(&mut self, element: &ElementDef) -> std::result::Result<Vertex, String> {
+        let mut vertex = Vertex::default();
+        for (name, property) in &element.properties {
+            let value = self.number()?;
+            match property.data_type {
+                PropertyType::Scalar(_) => {
+                    vertex.set(name, value);
+                }
+                PropertyType::List(..) => {
+                    for _ in 0..value as usize {
+                        self.number()?;
+                    }
+                }
+            }
+        }
+        Ok(vertex)
+    }
+
+    fn number(&mut self) -> std::result::Result<f64, String> {
+        let bytes = self.bytes.trim_ascii_start();
+        let end = bytes.iter().position(u8::is_ascii_whitespace).unwrap_or(bytes.len());
+        let (token, rest) = bytes.split_at(end);
+        self.bytes = rest;
+        if token.is_empty() {
+            return Err("the file ends too early".to_owned());
+        }
+        let number = std::str::from_utf8(token).ok().and_then(|text| text.parse().ok());
+        number.ok_or_else(|| {
+            format!("'{}' is not a number", String::from_utf8_lossy(&token[..end.min(40)]).escape_debug())
+        })
+    }
+}
+
+fn scalar_width(scalar: &ScalarType) -> usize {
+    match scalar {
+        ScalarType::Char | ScalarType::UChar => 1,
+        ScalarType::Short | ScalarType::UShort => 2,
+        ScalarType::Int | ScalarType::UInt | ScalarType::Float => 4,
+        ScalarType::Double => 8,
+    }
+}
+
+/// The parser's message without the lines that quote the file.
+fn first_line(error: &dyn std::fmt::Display) -> String {
+    let text = error.to_string();
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// Writes `cloud`; its parts have equal lengths.
+pub(super) fn write_labelled(out: &mut impl Write, cloud: &LabelledCloud<'_>) -> io::Result<()> {
+    let wide = cloud.positions.iter().flatten().any(|&v| needs_double(v));
+    let float = if wide { "double" } else { "float" };
+    writeln!(out, "ply\nformat binary_little_endian 1.0")?;
+    for (label, name) in cloud.names.iter().enumerate() {
+        let name: String = name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        writeln!(out, "comment label {label} {name}")?;
+    }
+    writeln!(out, "element vertex {}", cloud.positions.len())?;
+    for axis in ["x", "y", "z"] {
+        writeln!(out, "property {float} {axis}")?;
+    }
+    for channel in ["red", "green", "blue"] {
+        writeln!(out, "property uchar {channel}")?;
+    }
+    writeln!(out, "property int label\nproperty float score\nend_header")?;
+    let rows = cloud.positions.iter().zip(cloud.colors).zip(cloud.labels).zip(cloud.scores);
+    for (((position, color), label), score) in rows {
+        for &value in position {
+            if wide {
+                out.write_all(&value.to_le_bytes())?;
+            } else {
+                out.write_all(&(value as f32).to_le_bytes())?;
+            }
+        }
+        out.write_all(color)?;
+        out.write_all(&label.to_le_bytes())?;
+        out.write_all(&score.to_le_bytes())?;
+    }
+    Ok(())
+}
+
+/// Whether FP32 would move a coordinate by more than a tenth of a millimetre, were it in metres.
+fn needs_double(value: f64) -> bool {
+    (value - f64::from(value as f32)).abs() > 1e-4
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use openvocab3d::ErrorKind;
+    use openvocab3d::random::SplitMix64;
+
+    const HEADER: &str = "element vertex 2\nproperty uchar red\nproperty double z\nproperty list uchar short extra\n\
+        property uchar green\nproperty float x\nproperty uchar blue\nproperty short y\n\
+        element face 1\nproperty list uchar int vertex_indices\nend_header\n";
+
+    fn binary(big: bool) -> Vec<u8> {
+        let name = if big { "big" } else { "little" };
+        let mut file = format!("ply\nformat binary_{name}_endian 1.0\ncomment x\n{HEADER}").into_bytes();
+        for (color, x, y, z) in [([1, 2, 3], 0.5_f32, -7_i16, 1e7_f64), ([255, 0, 9], f32::NAN, 3, 0.1)] {
+            file.push(color[0]);
+            file.extend(if big { z.to_be_bytes() } else { z.to_le_bytes() });
+            file.extend([2, 0, 0, 0, 0, color[1]]);
+            file.extend(if big { x.to_be_bytes() } else { x.to_le_bytes() });
+            file.push(color[2]);
+            file.extend(if big { y.to_be_bytes() } else { y.to_le_bytes() });
+        }
+        file.extend([0]);
+        file
+    }
+
+    fn ascii() -> Vec<u8> {
+        format!("ply\r\nformat ascii 1.0\n{HEADER}1 1e7 2 8 8 2 .5 3 -7\n255 0.1 2 0 0 0 nan 9 3.\n3 0 1 1\n")
+            .into_bytes()
+    }
+
+    fn check(cloud: &CloudFile) {
+        assert_eq!(cloud.positions[0], [0.5, -7.0, 1e7]);
+        assert!(cloud.positions[1][0].is_nan());
+        assert_eq!(cloud.positions[1][1..], [3.0, 0.1]);
+        assert_eq!(cloud.colors.as_deref().unwrap(), [[1, 2, 3], [255, 0, 9]]);
+    }
+
+    #[test]
+    fn every_encoding_and_order_of_properties() {
+        for file in [binary(false), binary(true), ascii()] {
+            check(&parse(&file).unwrap());
+        }
+    }
+
+    #[test]
+    fn damaged_files_are_errors() {
+        let mut random = SplitMix64::new(7);
+        for file in [binary(false), binary(true), ascii()] {
+            for length in 0..file.len() {
+                let _ = parse(&file[..length]);
+            }
+            let payload = file.len() - if file.starts_with(b"ply\r") { 28 } else { 12 };
+            assert!(parse(&file[..payload]).is_err());
+            for _ in 0..20_000 {
+                let mut damaged = file.clone();
+                for _ in 0..1 + random.bits() % 3 {
+                    let at = random.bits() as usize % file.len();
+                    damaged[at] ^= 1 << (random.bits() % 8);
+                }
+                let _ = parse(&damaged);
+            }
+        }
+    }
+
+    fn with_header(header: &str) -> Error {
+        let file = format!(
+            "ply\nformat binary_little_endian 1.0\n{header}\nend_header\n1234567890123456789012345678901234567"
+        );
+        parse(file.as_bytes()).err().unwrap()
+    }
+
+    #[test]
+    fn messages_name_what_is_wrong() {
+        let xyz = "property float x\nproperty float y\nproperty float z";
+        let cases = [
+            ("element face 0", "no element 'vertex'"),
+            ("element vertex 2\nproperty float x\nproperty list uchar float z", "'y', 'z'"),
+            (&format!("element vertex 18446744073709551615\n{xyz}"), "cut short"),
+            ("element nothing 18446744073709551615\nelement vertex 1", "cut short"),
+            ("element vertex 18446744073709551615", "cut short"),
+            (&format!("element vertex 1\n{xyz}\nproperty float x"), "twice"),
+            (&format!("element vertex 1\n{xyz}\nelement vertex 1"), "twice"),
+            (&format!("element vertex 1\n{xyz}\nproperty int red\nproperty int green\nproperty int blue"), "0 to 255"),
+        ];
+        for (header, words) in cases {
+            let error = with_header(header);
+            assert_eq!(error.kind(), ErrorKind::Format);
+            assert!(error.to_string().contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn float_colors_empty_clouds_and_colorless_ones() {
+        let header = |count, colors| {
+            format!(
+                "ply\nformat ascii 1.0\nelement vertex {count}\nproperty float x\nproperty float y\nproperty float z\n{colors}end_header\n"
+            )
+        };
+        let colors = "property float red\nproperty double green\nproperty float blue\n";
+        let file = header(2, colors) + "0 0 0 0 0.5 1\n0 0 0 nan 1.001 0.25";
+        assert_eq!(parse(file.as_bytes()).unwrap().colors.unwrap(), [[0, 128, 255], [0, 255, 64]]);
+        assert!(parse((header(1, colors) + "0 0 0 10 128 255").as_bytes()).is_err());
+        let empty = parse(header(0, colors).as_bytes()).unwrap();
+        assert_eq!((empty.positions.len(), empty.colors.map(|c| c.len())), (0, Some(0)));
+        assert!(parse((header(1, "") + "1 2 3").as_bytes()).unwrap().colors.is_none());
+    }
+
+    #[test]
+    fn doubles_only_where_floats_are_too_coarse() {
+        let written = |x: f64| {
+            let mut file = Vec::new();
+            let names = ["a\r\nend_header".to_owned()];
+            let cloud = LabelledCloud {
+                positions: &[[x, 0.1, f64::INFINITY]],
+                colors: &[[1, 2, 3]],
+                labels: &[0],
+                scores: &[1.0],
+                names: &names,
+            };
+            write_labelled(&mut file, &cloud).unwrap();
+            file
+        };
+        for (x, word) in [(0.1, "property float x"), (16.0e6, "property float x"), (6_632_629.03, "property double x")]
+        {
+            let file = written(x);
+            assert!(String::from_utf8_lossy(&file).contains(word));
+            assert!(String::from_utf8_lossy(&file).contains("comment label 0 a  end_header\nelement"));
+            let back = parse(&file).unwrap();
+            assert!((back.positions[0][0] - x).abs() <= 1e-4);
+            assert_eq!(back.positions[0][2], f64::INFINITY);
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! Pictures of labelled clouds: a view from a corner, a view from above, a legend.
+
+mod font;
+mod render;
+mod scene;
+mod view;
+
+use image::{GenericImage, Rgb, RgbImage};
+use openvocab3d::{Error, ErrorKind, Result};
+use render::{BACKGROUND, FINE};
+use scene::Scene;
+use std::cmp::Reverse;
+use std::path::Path;
+use view::View;
+
+/// A label in the legend.
+pub(crate) struct LegendEntry {
+    pub(crate) name: String,
+    pub(crate) color: [u8; 3],
+    /// Points that have the label.
+    pub(crate) count: usize,
+}
+
+const INK: [u8; 3] = [40, 44, 52];
+const FAINT: [u8; 3] = [120, 126, 136];
+const FRAME: [u8; 3] = [220, 223, 228];
+
+/// Pixels around everything.
+const GAP: u32 = 24;
+/// Pixels of the corner view and of the view from above.
+const CORNER: [u32; 2] = [960, 760];
+const ABOVE: [u32; 2] = [760, 760];
+/// Pixels from one line of text to the next.
+const LINE: u32 = 26;
+const COLUMNS: u32 = 4;
+const MOST_ENTRIES: usize = 24;
+
+/// Views of a cloud in metres with z up, coloured by label: in perspective from a corner on the left, from above on the
+/// right; below them the legend, by count. Points that are not finite are left out.
+pub(crate) fn draw_cloud(positions: &[[f64; 3]], colors: &[[u8; 3]], legend: &[LegendEntry], title: &str) -> RgbImage {
+    let scene = Scene::new(positions, colors);
+    let lines = legend_lines(legend, positions.len());
+    let rows = (lines.len() as u32).div_ceil(COLUMNS);
+    let width = GAP + CORNER[0] + GAP + ABOVE[0] + GAP;
+    let panels = GAP + LINE;
+    let below = panels + CORNER[1] + LINE + GAP;
+    let mut image = RgbImage::from_pixel(width, below + rows * LINE + GAP / 2, Rgb(BACKGROUND));
+    let points = format!("{} points", grouped(positions.len()));
+    let points_left = width - GAP - font::text_width(&points);
+    font::draw(&mut image, points_left, GAP / 2 + 4, FAINT, &points);
+    font::draw(&mut image, GAP, GAP / 2 + 4, INK, &font::fit(title, points_left - 2 * GAP));
+    let fine = |size: [u32; 2]| size.map(|v| v * FINE);
+    let corner = view::from_corner(&scene.squared(), fine(CORNER));
+    panel(&mut image, [GAP, panels], CORNER, &corner, "from a corner");
+    let above = view::from_above(&scene, fine(ABOVE));
+    panel(&mut image, [GAP + CORNER[0] + GAP, panels], ABOVE, &above, "from above");
+    draw_legend(&mut image, below, &lines);
+    image
+}
+
+/// Writes `image` as PNG.
+pub(crate) fn save(path: &Path, image: &RgbImage) -> Result<()> {
+    image.save_with_format(path, image::ImageFormat::Png).map_err(|e| match e {
+        image::ImageError::IoError(e) => Error::io(path, "write", &e),
+        other => Error::new(ErrorKind::Io, format!("cannot write '{}': {other}", path.display())),
+    })
+}
+
+/// `count` colours that can be told apart from each other, from white and from grey: the same for every call, and the
+/// first of a longer list.
+pub(crate) fn label_colors(count: usize) -> Vec<[u8; 3]> {
+    const FIRST: [[u8; 3]; 10] = [
+        [111, 151, 196],
+        [208, 178, 138],
+        [214, 69, 65],
+        [67, 150, 78],
+        [242, 142, 43],
+        [138, 85, 168],
+        [64, 180, 176],
+        [240, 205, 60],
+        [150, 92, 55],
+        [245, 140, 185],
+    ];
+    const LEVELS: [u8; 6] = [20, 65, 110, 155, 200, 245];
+    let candidates: Vec<[u8; 3]> = (0..LEVELS.len().pow(3))
+        .map(|i| [LEVELS[i / 36], LEVELS[i / 6 % 6], LEVELS[i % 6]])
+        // Neither close to black nor glaring.
+        .filter(|c| {
+            c.iter().map(|&v| u32::from(v)).sum::<u32>() > 130
+                && c.iter().max() < c.iter().min().map(|m| m + 200).as_ref()
+        })
+        .collect();
+    let mut distances = vec![u32::MAX; candidates.len()];
+    let mut mark = |color: [u8; 3]| {
+        for (distance, candidate) in distances.iter_mut().zip(&candidates) {
+            *distance = difference(color, *candidate).min(*distance);
+        }
+        (0..candidates.len()).max_by_key(|&i| (distances[i], Reverse(i))).map_or(color, |i| candidates[i])
+    };
+    let taken = [BACKGROUND, [160; 3], [0; 3]];
+    let mut next = FIRST[0];
+    for color in taken.into_iter().chain(FIRST) {
+        next = mark(color);
+    }
+    let mut colors = FIRST.to_vec();
+    while colors.len() < count {
+        colors.push(next);
+        // Once every candidate is used the nearest to none is simply the first: colours repeat.
+        next = if colors.len() < candidates.len() { mark(next) } else { candidates[colors.len() % candidates.len()] };
+    }
+    colors.truncate(count);
+    colors
+}
+
+/// How different two colours look: the low-cost approximation known as redmean, in whole numbers so that palettes are
+/// the same on every machine.
+fn difference(a: [u8; 3], b: [u8; 3]) -> u32 {
+    let red = (u32::from(a[0]) + u32::from(b[0])) / 2;
+    let [r, g, b] = [0, 1, 2].map(|i| u32::from(a[i].abs_diff(b[i])).pow(2));
+    ((512 + red) * r >> 8) + 4 * g + ((767 - red) * b >> 8)
+}
+
+fn panel(image: &mut RgbImage, [x, y]: [u32; 2], [width, height]: [u32; 2], view: &View, name: &str) {
+    let drawn = render::render(&view.dots, [width * FINE, height * FINE]);
+    // The image was made large enough for its panels.
+    let _ = image.copy_from(&drawn, x, y);
+    frame(image, [x, y], [width, height]);
+    let without = match (view.without_ceiling, view.without_walls) {
+        (true, true) => ", ceiling and front walls left out",
+        (true, false) => ", ceiling left out",
+        (false, true) => ", front walls left out",
+        (false, false) => "",
+    };
+    font::draw(image, x, y + height + 8, FAINT, &format!("{name}{without}"));
+    if let Some(scale) = view.scale {
+        scale_bar(image, [x + width, y + height + 8], scale / FINE as f32);
+    }
+}
+
+fn frame(image: &mut RgbImage, [x, y]: [u32; 2], [width, height]: [u32; 2]) {
+    fill(image, [x, y], [width, 1], FRAME);
+    fill(image, [x, y + height - 1], [width, 1], FRAME);
+    fill(image, [x, y], [1, height], FRAME);
+    fill(image, [x + width - 1, y], [1, height], FRAME);
+}
+
+fn fill(image: &mut RgbImage, [x, y]: [u32; 2], [width, height]: [u32; 2], color: [u8; 3]) {
+    for (py, px) in (y..y + height).flat_map(|py| (x..x + width).map(move |px| (py, px))) {
+        if let Some(pixel) = image.get_pixel_mut_checked(px, py) {
+            *pixel = Rgb(color);
+        }
+    }
+}
+
+/// A bar of a round length that ends at `x`; `scale` is pixels per metre.
+fn scale_bar(image: &mut RgbImage, [x, y]: [u32; 2], scale: f32) {
+    let longest = 180.0 / scale;
+    let steps = (-3..=6).flat_map(|power| [1.0, 2.0, 5.0].map(|digit| digit * 10_f32.powi(power)));
+    let Some(length) = steps.filter(|&length| length <= longest).last() else { return };
+    let name = match length {
+        1.0.. => format!("{length:.0} m"),
+        0.01.. => format!("{:.0} cm", length * 100.0),
+        _ => format!("{:.0} mm", length * 1000.0),
+    };
+    let bar = (length * scale) as u32;
+    fill(image, [x - bar, y + font::TEXT_HEIGHT / 2 - 1], [bar, 2], INK);
+    fill(image, [x - bar, y], [2, font::TEXT_HEIGHT], INK);
+    fill(image, [x - 2, y], [2, font::TEXT_HEIGHT], INK);
+    font::draw(image, x - bar - 12 - font::text_width(&name), y, INK, &name);
+}
+
+/// A line of the legend: its colour, its name, its numbers.
+type Line = (Option<[u8; 3]>, String, String);
+
+fn legend_lines(legend: &[LegendEntry], points: usize) -> Vec<Line> {
+    let mut entries: Vec<&LegendEntry> = legend.iter().collect();
+    entries.sort_by_key(|entry| Reverse(entry.count));
+    let rest = entries.split_off(entries.len().min(MOST_ENTRIES));
+    let rest_count: usize = rest.iter().map(|entry| entry.count).sum();
+    let width = grouped(entries.first().map_or(0, |entry| entry.count).max(rest_count)).len();
+    let numbers = |count: usize| {
+        let percent = 100.0 * count as f64 / points.max(1) as f64;
+        let percent = if count > 0 && percent < 0.1 { "<0.1%".to_owned() } else { format!("{percent:.1}%") };
+        format!("{percent} {:>width$}", grouped(count))
+    };
+    let mut lines: Vec<Line> =
+        entries.iter().map(|entry| (Some(entry.color), entry.name.clone(), numbers(entry.count))).collect();
+    if !rest.is_empty() {
+        lines.push((None, format!("and {} more", rest.len()), numbers(rest_count)));
+    }
+    lines
+}
+
+fn draw_legend(image: &mut RgbImage, top: u32, lines: &[Line]) {
+    let rows = lines.len().div_ceil(COLUMNS as usize).max(1);
+    let width = (image.width() - GAP) / COLUMNS - GAP;
+    for (index, (color, name, numbers)) in lines.iter().enumerate() {
+        let x = GAP + (index / rows) as u32 * (width + GAP);
+        let y = top + (index % rows) as u32 * LINE;
+        if let Some(color) = color {
+            fill(image, [x, y], [18, font::TEXT_HEIGHT], *color);
+        }
+        let right = x + width - font::text_width(numbers);
+        font::draw(image, x + 28, y, INK, &font::fit(name, right - x - 40));
+        font::draw(image, right, y, FAINT, numbers);
+    }
+}
+
+/// `12,345`.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use openvocab3d::cloud::{RoomOptions, room};
+
+    fn count(image: &RgbImage, test: impl Fn([u8; 3]) -> bool) -> usize {
+        image.pixels().filter(|p| test(p.0)).count()
+    }
+
+    #[test]
+    fn rooms_are_drawn_in_the_colours_of_their_labels() {
+        let scene = room(&RoomOptions { density: 300.0, ..RoomOptions::default() });
+        let palette = label_colors(scene.names.len());
+        let positions: Vec<[f64; 3]> = scene.positions.iter().map(|p| p.map(f64::from)).collect();
+        let colors: Vec<[u8; 3]> = scene.labels.iter().map(|&l| palette[l as usize]).collect();
+        let image = draw_cloud(&positions, &colors, &[], "room");
+        let background = count(&image, |c| c == BACKGROUND);
+        let all = (image.width() * image.height()) as usize;
+        assert!(background > all / 5 && background < all * 4 / 5, "{background} of {all}");
+        for (color, name) in palette.iter().zip(scene.names) {
+            assert!(count(&image, |c| c == *color) > 30, "{name}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        save(&folder.path().join("room.png"), &image).unwrap();
+        assert_eq!(image::open(folder.path().join("room.png")).unwrap().to_rgb8(), image);
+        assert_eq!(save(&folder.path().join("none/room.png"), &image).unwrap_err().kind(), ErrorKind::Io);
+    }
+
+    #[test]
+    fn clouds_of_no_and_of_one_point() {
+        let empty = draw_cloud(&[], &[], &[], "");
+        assert!(count(&empty, |c| c == BACKGROUND) > 1_000_000);
+        let red = [250, 0, 0];
+        let one = draw_cloud(&[[6e6, 4e5, 100.0], [f64::NAN; 3]], &[red, [0, 0, 250]], &[], "one");
+        assert!(count(&one, |c| c == red) > 20);
+        assert_eq!(count(&one, |c| c == [0, 0, 250]), 0);
+    }
+
+    #[test]
+    fn legends_are_sorted_and_end() {
+        let entry = |i: usize| LegendEntry { name: format!("label {i}"), color: [i as u8, 200, 7], count: i * 1000 };
+        let legend: Vec<LegendEntry> = (0..30).map(entry).collect();
+        let lines = legend_lines(&legend, 435_000);
+        assert_eq!(lines.len(), MOST_ENTRIES + 1);
+        assert_eq!(lines[0], (Some([29, 200, 7]), "label 29".to_owned(), "6.7% 29,000".to_owned()));
+        assert_eq!(lines[MOST_ENTRIES].1, "and 6 more");
+        let image = draw_cloud(&[], &[], &legend, &"a very long title ".repeat(20));
+        assert_eq!(count(&image, |c| c == [29, 200, 7]), 18 * 14);
+        assert_eq!(count(&image, |c| c == [5, 200, 7]), 0);
+    }
+
+    #[test]
+    fn palettes_are_distinct_and_begin_alike() {
+        let many = label_colors(250);
+        assert_eq!(many[..20], label_colors(20));
+        assert_eq!(label_colors(0).len(), 0);
+        let least = |colors: &[[u8; 3]]| {
+            let pairs = (0..colors.len()).flat_map(|i| (0..i).map(move |j| (i, j)));
+            pairs.map(|(i, j)| difference(colors[i], colors[j])).min()
+        };
+        assert!(least(&many[..20]) > Some(70 * 70), "{:?}", least(&many[..20]));
+        assert!(least(&many[..40]) > Some(50 * 50), "{:?}", least(&many[..40]));
+    }
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+    }
+}

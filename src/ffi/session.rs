@@ -1,0 +1,443 @@
+//! Sessions: one model on one device, one call at a time.
+
+use super::cloud::{self, ov3d_cloud};
+use super::descriptor::{self, Descriptor};
+use super::model::{ModelObject, ov3d_model};
+use super::result::{Ready, ResultObject, ov3d_result};
+use super::segment::{Request, ov3d_segment_desc};
+use super::status::ov3d_status;
+use super::vocabulary::{VocabularyObject, ov3d_vocabulary};
+use super::{check_out, device, guard, handle, out};
+use crate::backend::Control;
+use crate::cloud::Cloud;
+use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::{Segmentation, Segmentations};
+use crate::session::Session;
+use half::f16;
+use parking_lot::{Condvar, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Opaque.
+pub struct ov3d_session_s {
+    _private: [u8; 0],
+}
+
+/// One model on one device with scratch memory and a vocabulary. One call at a time: a second one is `OV3D_ERROR_BUSY`.
+pub type ov3d_session = *mut ov3d_session_s;
+
+/// Where and how a session runs.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct ov3d_session_desc {
+    /// Set by `ov3d_session_desc_init`.
+    pub struct_size: u32,
+    /// Device index; 0 (default) is the CPU.
+    pub device: u32,
+    /// Threads of the session's own pool; 0 (default) for all of the machine's.
+    pub threads: u32,
+    /// Must be 0.
+    pub flags: u32,
+    /// Most bytes of working memory a call may need, beyond the model; 0 (default) for no limit. A call that needs more
+    /// is `OV3D_ERROR_BUDGET` and names the bytes.
+    pub memory_budget: u64,
+}
+
+impl Default for ov3d_session_desc {
+    fn default() -> Self {
+        Self { struct_size: size_of::<Self>() as u32, device: 0, threads: 0, flags: 0, memory_budget: 0 }
+    }
+}
+
+// SAFETY: repr(C), the size first; integers only.
+unsafe impl Descriptor for ov3d_session_desc {
+    const NAME: &'static str = "ov3d_session_desc";
+}
+
+/// A session's memory and threads.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct ov3d_session_info {
+    /// Set by `ov3d_session_info_init`.
+    pub struct_size: u32,
+    /// Device index.
+    pub device: u32,
+    /// Threads of the session's pool.
+    pub threads: u32,
+    /// 1 while a call is in flight.
+    pub busy: u32,
+    /// Bytes of working memory that the last call needed.
+    pub bytes_in_use: u64,
+    /// The most that any call of the session needed.
+    pub bytes_peak: u64,
+    /// The memory budget; 0 without.
+    pub bytes_capacity: u64,
+}
+
+impl Default for ov3d_session_info {
+    fn default() -> Self {
+        let struct_size = size_of::<Self>() as u32;
+        Self { struct_size, device: 0, threads: 0, busy: 0, bytes_in_use: 0, bytes_peak: 0, bytes_capacity: 0 }
+    }
+}
+
+// SAFETY: repr(C), the size first; integers only.
+unsafe impl Descriptor for ov3d_session_info {
+    const NAME: &'static str = "ov3d_session_info";
+}
+
+/// What a session handle stands for.
+pub(super) struct SessionObject {
+    session: Mutex<Session>,
+    busy: Mutex<bool>,
+    idle: Condvar,
+    cancel: AtomicBool,
+}
+
+/// The right to use a session, given back on drop.
+struct Lease(Arc<SessionObject>);
+
+impl SessionObject {
+    fn lease(self: &Arc<Self>) -> Result<Lease> {
+        let mut busy = self.busy.lock();
+        if *busy {
+            let message = "the session is in another call; wait for it, or use a session per thread";
+            return Err(Error::new(ErrorKind::Busy, message));
+        }
+        *busy = true;
+        self.cancel.store(false, Ordering::Relaxed);
+        Ok(Lease(self.clone()))
+    }
+
+    /// Asks the run in flight, if any, to stop.
+    pub(super) fn cancel(&self) {
+        self.cancel.store(true, Ordering::Relaxed);
+    }
+
+    fn wait_until_idle(&self) {
+        let mut busy = self.busy.lock();
+        while *busy {
+            self.idle.wait(&mut busy);
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        *self.0.busy.lock() = false;
+        self.0.idle.notify_all();
+    }
+}
+
+/// Fills at most `size` bytes of `desc` with defaults and sets `struct_size`; pass `sizeof(ov3d_session_desc)`.
+#[unsafe(no_mangle)]
+pub extern "C" fn ov3d_session_desc_init(desc: *mut ov3d_session_desc, size: usize) {
+    guard!(ov3d_session_desc_init, (), {
+        // SAFETY: the caller gives `size` writable bytes, as documented.
+        unsafe { descriptor::init(desc, size) }
+    });
+}
+
+/// Fills at most `size` bytes of `info` with defaults and sets `struct_size`; pass `sizeof(ov3d_session_info)`.
+#[unsafe(no_mangle)]
+pub extern "C" fn ov3d_session_info_init(info: *mut ov3d_session_info, size: usize) {
+    guard!(ov3d_session_info_init, (), {
+        // SAFETY: the caller gives `size` writable bytes, as documented.
+        unsafe { descriptor::init(info, size) }
+    });
+}
+
+/// A session of `model`; `desc` NULL means defaults. On success `*session` is a handle that the caller owns. Statuses:
+/// `OV3D_ERROR_INVALID_ARGUMENT`, `OV3D_ERROR_OUT_OF_MEMORY`. Any thread.
+#[unsafe(no_mangle)]
+pub extern "C" fn ov3d_session_create(
+    model: ov3d_model,
+    desc: *const ov3d_session_desc,
+    session: *mut ov3d_session,
+) -> ov3d_status {
+    guard!(ov3d_session_create, {
+        let object = handle::get::<ModelObject, _>(model, "model")?;
+        // SAFETY: the caller gives NULL or as many readable bytes as struct_size says.
+        let desc = unsafe { descriptor::read(desc) }?;
+        check_out(session, "session")?;
+        device::check("desc.device", desc.device)?;
+        if desc.flags != 0 {
+            return Err(Error::argument(format!("desc.flags is {:#x}; no flag is known, give 0", desc.flags)));
+        }
+        if desc.threads > 1024 {
+            return Err(Error::argument(format!("desc.threads is {}; give at most 1024, or 0 for all", desc.threads)));
+        }
+        let mut made = Session::new(object.model.clone(), (desc.threads > 0).then_some(desc.threads as usize))?;
+        made.set_memory_budget((desc.memory_budget > 0).then_some(desc.memory_budget));
+        let made = SessionObject {
+            session: Mutex::new(made),
+            busy: Mutex::new(false),
+            idle: Condvar::new(),
+            cancel: AtomicBool::new(false),
+        };
+        let handle = handle::insert(Arc::new(made))?;
+        // SAFETY: checked not to be NULL; the caller gives a writable handle.
+        unsafe { out(session, "session", handle) }
+    })
+}
+
+/// Sets the labels of the calls that follow; on failure those set before stay. `OV3D_ERROR_MISMATCH` if the vocabulary has
+/// no embeddings in the model's text space; `OV3D_ERROR_BUSY` during a call. One thread at a time.
+#[unsafe(no_mangle)]
+pub extern "C" fn ov3d_session_set_vocabulary(session: ov3d_session, vocabulary: ov3d_vocabulary) -> ov3d_status {
+    guard!(ov3d_session_set_vocabulary, {
+        let object = handle::get::<SessionObject, _>(session, "session")?;
+        let vocabulary = handle::get::<VocabularyObject, _>(vocabulary, "vocabulary")?;
+        let lease = object.lease()?;
+        lease.0.session.lock().set_vocabulary(vocabulary.vocabulary.clone())
+    })
+}
+
+/// Describes the session's memory and threads. `OV3D_ERROR_BUSY` during a call. Any thread.
+#[unsafe(no_mangle)]
+pub extern "C" fn ov3d_session_info_get(session: ov3d_session, info: *mut ov3d_session_info) -> ov3d_status {
+    guard!(ov3d_session_info_get, {
+        let object = handle::get::<SessionObject, _>(session, "session")?;
+        let lease = object.lease()?;
+        let session = lease.0.session.lock();
+        let (memory, threads) = (session.memory(), session.backend().threads());
+        let value = ov3d_session_info {
+            threads: threads as u32,
+            bytes_in_use: memory.last_bytes,
+            bytes_peak: memory.peak_bytes,
+            bytes_capacity: memory.budget.unwrap_or(0),
+            ..ov3d_session_info::default()
+        };
+        // SAFETY: the caller gives NULL or as many writable bytes as struct_size says.
+        unsafe { descriptor::write(info, &value, "info") }
+    })
+}
+
+/// Labels every point of `cloud`: `ov3d_segment_begin` and `ov3d_result_wait` in one. `desc` NULL means defaults. On
+/// success `*result` is a ready result that the caller owns; on failure it is untouched. Statuses: those of its arguments,
+/// `OV3D_ERROR_INVALID_STATE` (no vocabulary), `OV3D_ERROR_OUT_OF_RANGE` (extent), `OV3D_ERROR_OUT_OF_MEMORY`,
+/// `OV3D_ERROR_BUDGET`, `OV3D_ERROR_CANCELLED`, `OV3D_ERROR_BUSY`. One thread at a time.
+#[unsafe(no_mangle)]
+pub extern "C" fn ov3d_segment(
+    session: ov3d_session,
+    cloud: *const ov3d_cloud,
+    desc: *const ov3d_segment_desc,
+    result: *mut ov3d_result,
+) -> ov3d_status {
+    guard!(ov3d_segment, { segment(session, cloud, 1, desc, result, true) })
+}
+
+/// Starts labelling `cloud` on the session's own threads and returns at once with a pending result. The cloud and what the
+/// descriptor points to must stay valid until the result is ready. Otherwise as `ov3d_segment`, whose later statuses
+/// `ov3d_result_wait` returns.
+#[unsafe(no_mangle)]
+pub extern "C" fn ov3d_segment_begin(
+    session: ov3d_session,
+    cloud: *const ov3d_cloud,
+    desc: *const ov3d_segment_desc,
+    result: *mut ov3d_result,
+) -> ov3d_status {
+    guard!(ov3d_segment_begin, { segment(session, cloud, 1, desc, result, false) })
+}
+
+/// Labels `count` clouds in one run; they do not influence one another. On success `results[0..count]` are ready results
+/// that the caller owns; on failure none is touched. Otherwise as `ov3d_segment`.
+#[unsafe(no_mangle)]
+pub extern "C" fn ov3d_segment_batch(
+    session: ov3d_session,
+    clouds: *const ov3d_cloud,
+    count: usize,
+    desc: *const ov3d_segment_desc,
+    results: *mut ov3d_result,
+) -> ov3d_status {
+    guard!(ov3d_segment_batch, { segment(session, clouds, count, desc, results, true) })
+}
+
+fn segment(
+    session: ov3d_session,
+    clouds: *const ov3d_cloud,
+    count: usize,
+    desc: *const ov3d_segment_desc,
+    results: *mut ov3d_result,
+    wait: bool,
+) -> Result<()> {
+    let object = handle::get::<SessionObject, _>(session, "session")?;
+    if count > crate::sparse::BATCH_LIMIT {
+        let limit = crate::sparse::BATCH_LIMIT;
+        return Err(Error::argument(format!("count is {count}; at most {limit} clouds fit one call, send fewer")));
+    }
+    if count > 0 {
+        check_out(results, "result")?;
+    }
+    // SAFETY: the caller gives `count` clouds that stay valid until the results are ready.
+    let clouds = unsafe { read_clouds(clouds, count) }?;
+    let points = clouds.iter().map(Cloud::len).sum();
+    // SAFETY: the caller gives NULL or a descriptor whose pointers stay valid until the results are ready.
+    let request = unsafe { Request::read(desc, points) }?;
+    let lease = object.lease()?;
+    lease.0.session.lock().check(&clouds, &request.options)?;
+    let pending: Vec<Arc<ResultObject>> = (0..count).map(|_| ResultObject::running(&object)).collect();
+    let unfinished = Unfinished(pending.clone());
+    let task = move || run(lease, &clouds, &request, unfinished);
+    let backend = object.session.lock().backend().clone();
+    backend.spawn(Box::new(task));
+    if wait {
+        pending.iter().try_for_each(|result| result.wait(None))?;
+    }
+    let handles = pending.into_iter().map(handle::insert).collect::<Result<Vec<ov3d_result>>>()?;
+    for (index, handle) in handles.into_iter().enumerate() {
+        // SAFETY: checked not to be NULL; the caller gives `count` writable handles.
+        unsafe { out(results.wrapping_add(index), "result", handle) }?;
+    }
+    Ok(())
+}
+
+/// The clouds of a call; an array of an older header's structs has that header's spacing.
+///
+/// # Safety
+/// `clouds` is NULL or points to `count` clouds that stay valid for `'a`.
+unsafe fn read_clouds<'a>(clouds: *const ov3d_cloud, count: usize) -> Result<Vec<Cloud<'a>>> {
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    check_out(clouds.cast_mut(), "cloud")?;
+    // SAFETY: not NULL, and a cloud starts with its size.
+    let spacing = unsafe { clouds.cast::<u32>().read_unaligned() } as usize;
+    (0..count)
+        .map(|index| {
+            let cloud = clouds.wrapping_byte_add(index * spacing);
+            // SAFETY: the caller vouches for `count` clouds of that spacing; the first one's size is checked first.
+            unsafe { cloud::read(cloud) }.map_err(|e| if count > 1 { e.within(format_args!("clouds[{index}]")) } else { e })
+        })
+        .collect()
+}
+
+/// Results that a run must finish: those it did not get to fail when it is dropped, so that nobody waits for ever.
+struct Unfinished(Vec<Arc<ResultObject>>);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        for result in self.0.drain(..) {
+            result.finish(Err(Error::internal("the run ended without a result; free it and report this")));
+        }
+    }
+}
+
+/// One run on a thread of the session's.
+fn run(lease: Lease, clouds: &[Cloud<'_>], request: &Request, mut unfinished: Unfinished) {
+    let outcome = guard::catch("ov3d_segment", || {
+        let progress = |fraction: f32| request.report(fraction);
+        let progress: Option<&(dyn Fn(f32) -> bool + Sync)> = if request.wants_progress() { Some(&progress) } else { None };
+        let control = Control { cancel: Some(&lease.0.cancel), progress };
+        let mut session = lease.0.session.lock();
+        let results = session.segment(clouds, &request.options, control)?;
+        let label_count = session.vocabulary().map_or(0, |vocabulary| vocabulary.len());
+        drop(session);
+        write_out(&results, request);
+        finished(results, label_count)
+    });
+    let outcome = outcome.and_then(|result| result);
+    // The host may call again as soon as a result is ready, so the session must be free by then.
+    drop(lease);
+    let pending = std::mem::take(&mut unfinished.0);
+    match outcome {
+        Ok(ready) => pending.iter().zip(ready).for_each(|(result, ready)| result.finish(Ok(ready))),
+        Err(error) => pending.iter().for_each(|result| result.finish(Err(error.clone()))),
+    }
+}
+
+fn write_out(results: &Segmentations, request: &Request) {
+    let mut first = 0;
+    for cloud in &results.clouds {
+        if let Some(labels) = &request.labels {
+            labels.write(first, &cloud.labels);
+        }
+        if let Some(scores) = &request.scores {
+            scores.write(first, &cloud.scores);
+        }
+        first += cloud.labels.len();
+    }
+}
+
+fn finished(results: Segmentations, label_count: usize) -> Result<Vec<Ready>> {
+    let stages: Arc<[_]> = results.stages.into();
+    let mut kept = results.kept.into_iter();
+    let ready = |segmentation: Segmentation| ready(segmentation, kept.next(), label_count, stages.clone());
+    results.clouds.into_iter().map(ready).collect()
+}
+
+fn ready(
+    mut segmentation: Segmentation,
+    kept: Option<crate::pipeline::Kept>,
+    label_count: usize,
+    stages: Arc<[crate::backend::Stage]>,
+) -> Result<Ready> {
+    let wide = std::mem::take(&mut segmentation.features);
+    let mut features = crate::error::with_capacity(wide.len(), "the features")?;
+    features.extend(wide.iter().map(|&v| f16::from_f32(v)));
+    Ok(Ready { segmentation, kept, label_count, features, stages })
+}
+
+/// Scores a ready result anew for `vocabulary`, without running the network: it must have been made with
+/// `OV3D_OUTPUT_QUERYABLE` by a session of the same model. Of `desc` the fields about scores count. On success `*out_result`
+/// is a ready result that the caller owns. One thread at a time.
+#[unsafe(no_mangle)]
+pub extern "C" fn ov3d_session_query(
+    session: ov3d_session,
+    result: ov3d_result,
+    vocabulary: ov3d_vocabulary,
+    desc: *const ov3d_segment_desc,
+    out_result: *mut ov3d_result,
+) -> ov3d_status {
+    guard!(ov3d_session_query, {
+        let object = handle::get::<SessionObject, _>(session, "session")?;
+        let source = handle::get::<ResultObject, _>(result, "result")?.ready()?;
+        let vocabulary = handle::get::<VocabularyObject, _>(vocabulary, "vocabulary")?.vocabulary.clone();
+        check_out(out_result, "out_result")?;
+        let kept = source.kept.as_ref().ok_or_else(|| {
+            let message = "result was made without OV3D_OUTPUT_QUERYABLE, so it kept nothing to query; segment again with it";
+            Error::new(ErrorKind::InvalidState, message)
+        })?;
+        // SAFETY: the caller gives NULL or a descriptor whose pointers stay valid through the call.
+        let request = unsafe { Request::read(desc, source.segmentation.labels.len()) }?;
+        let lease = object.lease()?;
+        let label_count = vocabulary.len();
+        let progress = |fraction: f32| request.report(fraction);
+        let control = Control { cancel: Some(&lease.0.cancel), progress: Some(&progress) };
+        let voxel_of_point = &source.segmentation.voxel_of_point;
+        let mut answer =
+            lease.0.session.lock().query(kept, voxel_of_point, vocabulary, &request.options, control)?;
+        answer.coordinates.clone_from(&source.segmentation.coordinates);
+        let answers = Segmentations { clouds: vec![answer], kept: vec![kept.clone()], stages: Vec::new() };
+        write_out(&answers, &request);
+        let answered = ResultObject::running(&object);
+        for ready in finished(answers, label_count)? {
+            answered.finish(Ok(ready));
+        }
+        let handle = handle::insert(answered)?;
+        // SAFETY: checked not to be NULL; the caller gives a writable handle.
+        unsafe { out(out_result, "out_result", handle) }
+    })
+}
+
+/// Asks the call in flight, if any, to stop: it ends with `OV3D_ERROR_CANCELLED` within some 20 ms of work. The one session
+/// function allowed from another thread during a call.
+#[unsafe(no_mangle)]
+pub extern "C" fn ov3d_session_cancel(session: ov3d_session) -> ov3d_status {
+    guard!(ov3d_session_cancel, {
+        handle::get::<SessionObject, _>(session, "session")?.cancel();
+        Ok(())
+    })
+}
+
+/// Frees `session`. In flight, it cancels the call and waits for its end. NULL is fine; a stale handle is a line in the
+/// log. Results live on.
+#[unsafe(no_mangle)]
+pub extern "C" fn ov3d_session_free(session: ov3d_session) {
+    guard!(ov3d_session_free, (), {
+        if let Some(object) = handle::remove::<SessionObject, _>(session) {
+            object.cancel();
+            object.wait_until_idle();
+        }
+    });
+}
