@@ -103,7 +103,10 @@ impl Session {
         })?;
         options.validate(folded.vocabulary.len())?;
         for (index, cloud) in clouds.iter().enumerate() {
-            cloud.validate().and_then(|()| self.check_colors(cloud)).map_err(|e| e.within(format_args!("cloud {index}")))?;
+            cloud
+                .validate()
+                .and_then(|()| self.check_colors(cloud))
+                .map_err(|e| e.within(format_args!("cloud {index}")))?;
         }
         Ok(folded)
     }
@@ -242,7 +245,8 @@ impl Session {
 
     fn check_colors(&self, cloud: &Cloud<'_>) -> Result<()> {
         if self.model.graph().input == InputFeatures::Colors && cloud.colors.is_none() && !cloud.is_empty() {
-            let message = "the network reads colours but the cloud has none; give colors, or a model with constant input";
+            let message =
+                "the network reads colours but the cloud has none; give colors, or a model with constant input";
             return Err(Error::new(ErrorKind::InvalidArgument, message));
         }
         Ok(())

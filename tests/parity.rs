@@ -138,7 +138,15 @@ fn cut(model: &Model, index: usize) -> Plan {
 fn run(plan: &Plan, rows: &[Coordinate], features: &[f32], level: openvocab3d::backend::cpu::CpuLevel) -> Vec<f32> {
     let backend = openvocab3d::backend::cpu::CpuBackend::with_level(Some(2), level).unwrap();
     let input = Input::Coordinates { rows, features: Some(features) };
-    let job = Job { plan, input, scores: None, features: Some(FeatureSpace::Trunk), keep_trunk: false, memory_budget: None, control: Control::default() };
+    let job = Job {
+        plan,
+        input,
+        scores: None,
+        features: Some(FeatureSpace::Trunk),
+        keep_trunk: false,
+        memory_budget: None,
+        control: Control::default(),
+    };
     backend.execute(&job).unwrap().features.unwrap()
 }
 

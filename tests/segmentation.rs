@@ -280,7 +280,8 @@ fn a_kept_trunk_answers_for_other_words() {
     let mut session = ready(&model, 2);
     let keep = SegmentOptions { keep_trunk: true, ..SegmentOptions::default() };
     let first = session.segment(&views, &keep, Control::default()).unwrap();
-    let options = SegmentOptions { similarity: Similarity::Cosine, top_k: 2, logits: true, ..SegmentOptions::default() };
+    let options =
+        SegmentOptions { similarity: Similarity::Cosine, top_k: 2, logits: true, ..SegmentOptions::default() };
     let mut fresh = ready(&model, 2);
     fresh.set_vocabulary(other.clone()).unwrap();
     let want = fresh.segment(&views, &options, Control::default()).unwrap();

@@ -168,7 +168,9 @@ impl Control<'_> {
     /// An error if the run is to stop.
     pub fn check(&self) -> Result<()> {
         match self.cancel {
-            Some(flag) if flag.load(Ordering::Relaxed) => Err(Error::new(ErrorKind::Cancelled, "the run was cancelled")),
+            Some(flag) if flag.load(Ordering::Relaxed) => {
+                Err(Error::new(ErrorKind::Cancelled, "the run was cancelled"))
+            }
             _ => Ok(()),
         }
     }

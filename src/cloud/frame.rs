@@ -53,7 +53,9 @@ impl Frame {
     pub fn validate(&self) -> Result<()> {
         let unit = self.unit_in_metres;
         if !(unit.is_finite() && unit > 0.0) {
-            return Err(Error::argument(format!("unit_in_metres is {unit}; it must be positive, such as 0.001 for mm")));
+            return Err(Error::argument(format!(
+                "unit_in_metres is {unit}; it must be positive, such as 0.001 for mm"
+            )));
         }
         if self.pose.is_some_and(|pose| pose.iter().flatten().any(|v| !v.is_finite())) {
             return Err(Error::argument("pose holds a value that is not finite; give a row-major 3x4 transform"));

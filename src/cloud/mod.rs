@@ -47,7 +47,11 @@ impl<'a> Cloud<'a> {
             if colors.len() != self.len() {
                 return Err(Error::new(
                     ErrorKind::Mismatch,
-                    format!("colors has {} rows but positions has {}; give one colour per point", colors.len(), self.len()),
+                    format!(
+                        "colors has {} rows but positions has {}; give one colour per point",
+                        colors.len(),
+                        self.len()
+                    ),
                 ));
             }
         }

@@ -143,7 +143,8 @@ mod tests {
 
     #[test]
     fn points_that_are_not_finite_have_no_cell_and_do_not_move_the_minimum() {
-        let got = cells(&[[f32::NAN, 0.0, -9.0], [0.1, 0.1, 0.1], [f32::INFINITY, 0.0, 0.0]], 0.02, GridOrigin::Minimum);
+        let got =
+            cells(&[[f32::NAN, 0.0, -9.0], [0.1, 0.1, 0.1], [f32::INFINITY, 0.0, 0.0]], 0.02, GridOrigin::Minimum);
         assert_eq!(got.unwrap().cells, [NO_CELL, [0, 0, 0], NO_CELL]);
         assert!(cells(&[], 0.02, GridOrigin::Minimum).unwrap().cells.is_empty());
     }

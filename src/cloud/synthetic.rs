@@ -103,7 +103,8 @@ impl Builder<'_> {
         self.rectangle(WALL, &flat([0.0; 3], x, z), |_| true);
         self.rectangle(WALL, &flat([length, 0.0, 0.0], y, z), |_| true);
         let door = [length * 0.15, length * 0.15 + 0.9, 0.0, 2.05];
-        let inside = |p: [f64; 3], axis: usize, [a, b, c, d]: [f64; 4]| p[axis] > a && p[axis] < b && p[2] > c && p[2] < d;
+        let inside =
+            |p: [f64; 3], axis: usize, [a, b, c, d]: [f64; 4]| p[axis] > a && p[axis] < b && p[2] > c && p[2] < d;
         self.rectangle(WALL, &flat([0.0, width, 0.0], x, z), |p| !inside(p, 0, door));
         let leaf = flat([door[0], width - 0.03, 0.0], [0.9, 0.0, 0.0], [0.0, 0.0, 2.05]);
         self.rectangle(DOOR, &leaf, |_| true);

@@ -116,7 +116,8 @@ pub(super) unsafe fn read<'a>(pointer: *const ov3d_cloud) -> Result<Cloud<'a>> {
     // SAFETY: the caller gives as many readable bytes as struct_size says.
     let cloud = unsafe { descriptor::read(pointer) }?;
     if cloud.memory != OV3D_MEMORY_HOST {
-        let message = format!("cloud.memory is {}; this session runs on the CPU and reads host memory (0)", cloud.memory);
+        let message =
+            format!("cloud.memory is {}; this session runs on the CPU and reads host memory (0)", cloud.memory);
         return Err(Error::argument(message));
     }
     if cloud.flags != 0 {
@@ -127,15 +128,20 @@ pub(super) unsafe fn read<'a>(pointer: *const ov3d_cloud) -> Result<Cloud<'a>> {
         return Err(too_many(cloud.count));
     }
     // SAFETY: the caller vouches for the views.
-    let (positions, colors) = unsafe { (view(&cloud.positions, count, "positions")?, view(&cloud.colors, count, "colors")?) };
+    let (positions, colors) =
+        unsafe { (view(&cloud.positions, count, "positions")?, view(&cloud.colors, count, "colors")?) };
     let positions = match positions {
         Some(positions) => positions,
         None if count == 0 => StridedView::packed_f32(&[]),
-        None => return Err(Error::argument(format!("cloud.positions.data is NULL for {count} points; give the positions"))),
+        None => {
+            return Err(Error::argument(format!(
+                "cloud.positions.data is NULL for {count} points; give the positions"
+            )));
+        }
     };
-    // SAFETY: the caller vouches for 12 numbers unless NULL.
     let pose = match cloud.pose.is_null() {
         true => None,
+        // SAFETY: the caller vouches for 12 numbers unless NULL.
         false => Some(unsafe { slice(cloud.pose, 12, "cloud.pose") }?),
     };
     let frame = Frame {
@@ -178,9 +184,11 @@ unsafe fn view<'a>(view: &ov3d_strided_view, count: usize, name: &str) -> Result
     let dtypes = [(OV3D_DTYPE_F32, Dtype::F32), (OV3D_DTYPE_F64, Dtype::F64), (OV3D_DTYPE_U8, Dtype::U8)];
     let dtype = choose("dtype", view.dtype, &dtypes).map_err(within)?;
     let (components, row) = (view.components as usize, view.components as usize * dtype.size());
-    let stride = usize::try_from(view.stride_bytes).ok().filter(|&stride| stride >= row && stride <= isize::MAX as usize);
+    let stride =
+        usize::try_from(view.stride_bytes).ok().filter(|&stride| stride >= row && stride <= isize::MAX as usize);
     let stride = stride.ok_or_else(|| {
-        let message = format!("stride_bytes is {}, but a row has {row} bytes; give the distance between rows", view.stride_bytes);
+        let message =
+            format!("stride_bytes is {}, but a row has {row} bytes; give the distance between rows", view.stride_bytes);
         within(Error::argument(message))
     })?;
     let bytes = match count {

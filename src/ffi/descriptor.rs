@@ -15,6 +15,9 @@ pub(super) unsafe trait Descriptor: Copy + Default {
 /// Bytes of the shortest prefix that any header ever had: the size and one field.
 const SHORTEST: usize = 8;
 
+/// Bytes beyond which a struct size is taken for garbage.
+const LONGEST: usize = 1 << 16;
+
 fn name_of<T: Descriptor>() -> String {
     format!("{}.struct_size", T::NAME)
 }
@@ -22,7 +25,7 @@ fn name_of<T: Descriptor>() -> String {
 fn size_at<T: Descriptor>(pointer: *const T) -> Result<usize> {
     // SAFETY: the caller of read or write vouches for at least the size field; any alignment is fine.
     let size = unsafe { pointer.cast::<u32>().read_unaligned() } as usize;
-    if size < SHORTEST || size > 1 << 16 || !size.is_multiple_of(4) {
+    if !(SHORTEST..=LONGEST).contains(&size) || !size.is_multiple_of(4) {
         let (name, own) = (name_of::<T>(), size_of::<T>());
         let message = format!("{name} is {size}; this library's struct has {own} bytes: call {}_init first", T::NAME);
         return Err(Error::new(ErrorKind::StructSize, message));
@@ -141,7 +144,10 @@ mod tests {
 
     #[test]
     fn shorter_structs_get_defaults_and_longer_ones_need_zeros() {
-        assert_eq!(read_bytes(&with_size(8, &1_i32.to_ne_bytes())).unwrap(), Sample { struct_size: 8, first: 1, second: 9 });
+        assert_eq!(
+            read_bytes(&with_size(8, &1_i32.to_ne_bytes())).unwrap(),
+            Sample { struct_size: 8, first: 1, second: 9 }
+        );
         let mut longer = with_size(24, &[0; 20]);
         assert_eq!(read_bytes(&longer).unwrap().second, 0);
         longer[20] = 1;

@@ -138,7 +138,11 @@ pub extern "C" fn ov3d_model_info_init(info: *mut ov3d_model_info, size: usize) 
 /// owns; on failure it is untouched. Statuses: `OV3D_ERROR_IO`, `OV3D_ERROR_FORMAT`, `OV3D_ERROR_UNSUPPORTED`,
 /// `OV3D_ERROR_OUT_OF_MEMORY`. Any thread.
 #[unsafe(no_mangle)]
-pub extern "C" fn ov3d_model_load(path: *const c_char, desc: *const ov3d_model_desc, model: *mut ov3d_model) -> ov3d_status {
+pub extern "C" fn ov3d_model_load(
+    path: *const c_char,
+    desc: *const ov3d_model_desc,
+    model: *mut ov3d_model,
+) -> ov3d_status {
     guard!(ov3d_model_load, {
         // SAFETY: the caller gives NULL or a NUL-terminated string that lives through the call.
         let path = unsafe { text::borrow(path, "path") }?;
@@ -178,7 +182,8 @@ fn load(desc: *const ov3d_model_desc, model: *mut ov3d_model, read: impl FnOnce(
 pub extern "C" fn ov3d_model_info_get(model: ov3d_model, info: *mut ov3d_model_info) -> ov3d_status {
     guard!(ov3d_model_info_get, {
         let object = handle::get::<ModelObject, _>(model, "model")?;
-        let (graph, lent) = (object.model.graph(), |text: &Option<CString>| text.as_ref().map_or(std::ptr::null(), |t| t.as_ptr()));
+        let (graph, lent) =
+            (object.model.graph(), |text: &Option<CString>| text.as_ref().map_or(std::ptr::null(), |t| t.as_ptr()));
         let value = ov3d_model_info {
             struct_size: 0,
             input: match graph.input {

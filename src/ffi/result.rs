@@ -193,7 +193,9 @@ impl ResultObject {
     /// The contents, once ready.
     pub(super) fn ready(&self) -> Result<Arc<Ready>> {
         match &*self.state.lock() {
-            State::Running => Err(Error::new(ErrorKind::InvalidState, "the result is not ready; call ov3d_result_wait")),
+            State::Running => {
+                Err(Error::new(ErrorKind::InvalidState, "the result is not ready; call ov3d_result_wait"))
+            }
             State::Ready(ready) => Ok(ready.clone()),
             State::Failed(error) => Err(error.clone()),
         }

@@ -209,7 +209,8 @@ fn options(desc: &ov3d_segment_desc) -> Result<SegmentOptions> {
     let asked = |flag: u32| desc.outputs & flag != 0;
     let features = match (asked(OV3D_OUTPUT_TRUNK_FEATURES), asked(OV3D_OUTPUT_TEXT_FEATURES)) {
         (true, true) => {
-            let message = "desc.outputs asks for trunk and text features; ask for one, and query the result for the rest";
+            let message =
+                "desc.outputs asks for trunk and text features; ask for one, and query the result for the rest";
             return Err(Error::argument(message));
         }
         (true, false) => Some(FeatureSpace::Trunk),

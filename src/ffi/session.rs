@@ -307,7 +307,8 @@ unsafe fn read_clouds<'a>(clouds: *const ov3d_cloud, count: usize) -> Result<Vec
         .map(|index| {
             let cloud = clouds.wrapping_byte_add(index * spacing);
             // SAFETY: the caller vouches for `count` clouds of that spacing; the first one's size is checked first.
-            unsafe { cloud::read(cloud) }.map_err(|e| if count > 1 { e.within(format_args!("clouds[{index}]")) } else { e })
+            unsafe { cloud::read(cloud) }
+                .map_err(|e| if count > 1 { e.within(format_args!("clouds[{index}]")) } else { e })
         })
         .collect()
 }
@@ -327,7 +328,8 @@ impl Drop for Unfinished {
 fn run(lease: Lease, clouds: &[Cloud<'_>], request: &Request, mut unfinished: Unfinished) {
     let outcome = guard::catch("ov3d_segment", || {
         let progress = |fraction: f32| request.report(fraction);
-        let progress: Option<&(dyn Fn(f32) -> bool + Sync)> = if request.wants_progress() { Some(&progress) } else { None };
+        let progress: Option<&(dyn Fn(f32) -> bool + Sync)> =
+            if request.wants_progress() { Some(&progress) } else { None };
         let control = Control { cancel: Some(&lease.0.cancel), progress };
         let mut session = lease.0.session.lock();
         let results = session.segment(clouds, &request.options, control)?;
@@ -395,7 +397,8 @@ pub extern "C" fn ov3d_session_query(
         let vocabulary = handle::get::<VocabularyObject, _>(vocabulary, "vocabulary")?.vocabulary.clone();
         check_out(out_result, "out_result")?;
         let kept = source.kept.as_ref().ok_or_else(|| {
-            let message = "result was made without OV3D_OUTPUT_QUERYABLE, so it kept nothing to query; segment again with it";
+            let message =
+                "result was made without OV3D_OUTPUT_QUERYABLE, so it kept nothing to query; segment again with it";
             Error::new(ErrorKind::InvalidState, message)
         })?;
         // SAFETY: the caller gives NULL or a descriptor whose pointers stay valid through the call.
@@ -405,8 +408,7 @@ pub extern "C" fn ov3d_session_query(
         let progress = |fraction: f32| request.report(fraction);
         let control = Control { cancel: Some(&lease.0.cancel), progress: Some(&progress) };
         let voxel_of_point = &source.segmentation.voxel_of_point;
-        let mut answer =
-            lease.0.session.lock().query(kept, voxel_of_point, vocabulary, &request.options, control)?;
+        let mut answer = lease.0.session.lock().query(kept, voxel_of_point, vocabulary, &request.options, control)?;
         answer.coordinates.clone_from(&source.segmentation.coordinates);
         let answers = Segmentations { clouds: vec![answer], kept: vec![kept.clone()], stages: Vec::new() };
         write_out(&answers, &request);

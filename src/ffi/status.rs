@@ -146,7 +146,11 @@ mod tests {
 
     #[test]
     fn versions_are_those_of_the_package() {
-        let package = [env!("CARGO_PKG_VERSION_MAJOR"), env!("CARGO_PKG_VERSION_MINOR"), env!("CARGO_PKG_VERSION_PATCH")];
-        assert_eq!(package.map(|v| v.parse::<u32>().unwrap()), [OV3D_VERSION_MAJOR, OV3D_VERSION_MINOR, OV3D_VERSION_PATCH]);
+        let package =
+            [env!("CARGO_PKG_VERSION_MAJOR"), env!("CARGO_PKG_VERSION_MINOR"), env!("CARGO_PKG_VERSION_PATCH")];
+        assert_eq!(
+            package.map(|v| v.parse::<u32>().unwrap()),
+            [OV3D_VERSION_MAJOR, OV3D_VERSION_MINOR, OV3D_VERSION_PATCH]
+        );
     }
 }

@@ -13,7 +13,8 @@ pub(super) unsafe fn borrow<'a>(pointer: *const c_char, name: &str) -> Result<&'
     }
     // SAFETY: not NULL, and the caller vouches for the terminator and the lifetime.
     let text = unsafe { CStr::from_ptr(pointer) };
-    text.to_str().map_err(|e| Error::argument(format!("{name} is not UTF-8 (byte {}); give UTF-8 text", e.valid_up_to())))
+    text.to_str()
+        .map_err(|e| Error::argument(format!("{name} is not UTF-8 (byte {}); give UTF-8 text", e.valid_up_to())))
 }
 
 /// Copies as much of `text` as fits, NUL-terminated; returns the bytes that all of it needs, NUL included.

@@ -90,7 +90,8 @@ pub extern "C" fn ov3d_vocabulary_from_embeddings(
         // SAFETY: the caller gives `count * dim` readable floats, `count` names and, if any, `count` labels.
         let (rows, names, labels) = unsafe {
             let names = super::slice(names, count, "names")?;
-            let labels = (!desc.label_of_row.is_null()).then(|| super::slice(desc.label_of_row, count, "desc.label_of_row"));
+            let labels =
+                (!desc.label_of_row.is_null()).then(|| super::slice(desc.label_of_row, count, "desc.label_of_row"));
             (super::slice(embeddings, values, "embeddings")?, names, labels.transpose()?)
         };
         let names = names
@@ -114,7 +115,11 @@ fn grouped(names: &[&str], rows: &[f32], dim: usize, space: &str, label_of_row: 
     let Some(label_of_row) = label_of_row else { return Vocabulary::from_embeddings(names, rows, dim, space) };
     let labels = label_of_row.iter().copied().max().map_or(0, |label| label as usize + 1);
     if labels > names.len() {
-        let message = format!("desc.label_of_row names label {} of {} rows; number labels from 0 without gaps", labels - 1, names.len());
+        let message = format!(
+            "desc.label_of_row names label {} of {} rows; number labels from 0 without gaps",
+            labels - 1,
+            names.len()
+        );
         return Err(Error::argument(message));
     }
     let mut members = vec![Vec::new(); labels];
@@ -125,7 +130,9 @@ fn grouped(names: &[&str], rows: &[f32], dim: usize, space: &str, label_of_row: 
     let mut list = Vec::with_capacity(labels);
     for (label, rows_of_label) in members.iter().enumerate() {
         let Some(&first) = rows_of_label.first() else {
-            return Err(Error::argument(format!("desc.label_of_row leaves out label {label}; number labels from 0 without gaps")));
+            return Err(Error::argument(format!(
+                "desc.label_of_row leaves out label {label}; number labels from 0 without gaps"
+            )));
         };
         let prompts = rows_of_label.iter().map(|&row| names[row].to_owned()).collect();
         list.push(Label { name: names[first].to_owned(), prompts });

@@ -4,7 +4,7 @@ use super::graph::{ConcatOrder, Graph, InputFeatures, down_name, up_name};
 use super::weights::Weight;
 use crate::error::{Error, Result};
 use crate::plan::{
-    Affine, Convolution, Geometry, Head, Plan, PreparedCache, Product, Step, Stem, TensorId, TensorSpec,
+    Affine, Convolution, Geometry, Head, Plan, PreparedCache, Product, Stem, Step, TensorId, TensorSpec,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -106,8 +106,9 @@ impl Compiler<'_> {
         shortcut: Option<Product>,
         residual: Option<TensorId>,
     ) -> Result<TensorId> {
-        let (Geometry::Submanifold { level, .. } | Geometry::Strided { to: level } | Geometry::Transposed { to: level }) =
-            main.geometry;
+        let (Geometry::Submanifold { level, .. }
+        | Geometry::Strided { to: level }
+        | Geometry::Transposed { to: level }) = main.geometry;
         let output = self.tensor(level, main.affine.scale.len());
         let name = name.to_owned();
         self.steps.push(Step::Convolution(Convolution { name, main, shortcut, residual, relu: true, output }));

@@ -29,10 +29,13 @@ impl<'a> Container<'a> {
         let this = Self { metadata, tensors };
         let cure = "weights from elsewhere must first go through `ov3d convert`";
         let schema = this.optional("schema").ok_or_else(|| {
-            Error::format(format!("the file has no '{PREFIX}schema' metadata, so it is no {kind} of this library; {cure}"))
+            Error::format(format!(
+                "the file has no '{PREFIX}schema' metadata, so it is no {kind} of this library; {cure}"
+            ))
         })?;
         if schema != SCHEMA {
-            let message = format!("the file has schema {schema}; this library reads {SCHEMA}: update it or convert anew");
+            let message =
+                format!("the file has schema {schema}; this library reads {SCHEMA}: update it or convert anew");
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
         match this.required("kind")? {
@@ -59,7 +62,8 @@ impl<'a> Container<'a> {
     /// The bytes of a file of `kind`.
     pub(super) fn serialise(kind: &str, metadata: Vec<(&str, String)>, tensors: StateDict) -> Result<Vec<u8>> {
         let fixed = [("schema", SCHEMA.to_owned()), ("kind", kind.to_owned())];
-        let metadata = fixed.into_iter().chain(metadata).map(|(key, value)| (format!("{PREFIX}{key}"), value)).collect();
+        let metadata =
+            fixed.into_iter().chain(metadata).map(|(key, value)| (format!("{PREFIX}{key}"), value)).collect();
         let bytes: Vec<(&String, &Weight, Vec<u8>)> =
             tensors.iter().map(|(name, weight)| (name, weight, little_endian(&weight.data))).collect();
         let views = bytes
@@ -95,7 +99,9 @@ fn sorted_metadata(file: &[u8]) -> Result<Vec<u8>> {
 
 fn weight(name: &str, view: &TensorView<'_>) -> Result<Weight> {
     let data = match view.dtype() {
-        Dtype::F32 => WeightData::F32(view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()),
+        Dtype::F32 => {
+            WeightData::F32(view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+        }
         Dtype::F16 => WeightData::F16(view.data().chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]])).collect()),
         other => {
             let message = format!("tensor '{name}' is stored as {other:?}; this library's files hold F32 and F16");
@@ -114,7 +120,8 @@ fn little_endian(data: &WeightData) -> Vec<u8> {
 
 /// Parses the JSON value of a metadata entry.
 pub(super) fn parse_json<T: DeserializeOwned>(key: &str, text: &str) -> Result<T> {
-    serde_json::from_str(text).map_err(|e| Error::format(format!("the metadata entry '{PREFIX}{key}' is not readable: {e}")))
+    serde_json::from_str(text)
+        .map_err(|e| Error::format(format!("the metadata entry '{PREFIX}{key}' is not readable: {e}")))
 }
 
 /// The JSON text of a metadata entry.

@@ -35,8 +35,9 @@ impl Model {
         let container = Container::parse(bytes, KIND)?;
         let graph: Graph = parse_json("graph", container.required("graph")?)?;
         let voxel_size = container.required("voxel_size")?;
-        let voxel_size =
-            voxel_size.parse().map_err(|_| Error::format(format!("voxel_size is '{voxel_size}', which is no number")))?;
+        let voxel_size = voxel_size
+            .parse()
+            .map_err(|_| Error::format(format!("voxel_size is '{voxel_size}', which is no number")))?;
         let provenance = Provenance {
             source_sha256: container.optional("source_sha256").map(str::to_owned),
             license: container.optional("license").map(str::to_owned),
@@ -133,8 +134,11 @@ mod tests {
     #[test]
     fn weights_too_large_for_half_are_refused() {
         let graph = Graph::published(Variant::ALL[0], 8, 8);
-        let mut tensors: StateDict =
-            Model::untrained(graph.clone(), 0.02, 1).unwrap().weights().map(|(n, w)| (n.to_owned(), w.clone())).collect();
+        let mut tensors: StateDict = Model::untrained(graph.clone(), 0.02, 1)
+            .unwrap()
+            .weights()
+            .map(|(n, w)| (n.to_owned(), w.clone()))
+            .collect();
         tensors.insert("final.kernel".into(), Weight::f32([12, 8], vec![70_000.0; 96]));
         let space = super::super::TextSpace::published(8);
         let model = Model::new(graph, tensors, 0.02, space, Provenance::default()).unwrap();

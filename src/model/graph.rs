@@ -138,7 +138,10 @@ impl Graph {
         }
         if !matches!(self.stem_kernel, 3 | 5) {
             let kernel = self.stem_kernel;
-            return Err(Error::new(ErrorKind::Unsupported, format!("stem_kernel is {kernel}; this library runs 3 and 5")));
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("stem_kernel is {kernel}; this library runs 3 and 5"),
+            ));
         }
         if self.input == InputFeatures::Colors && self.input_channels != 3 {
             let channels = self.input_channels;
@@ -195,7 +198,10 @@ impl Graph {
         }
         let volume = dim("conv0p1s1.kernel", 0)?;
         let stem_kernel = [3, 5].into_iter().find(|k: &usize| k.pow(3) == volume).ok_or_else(|| {
-            Error::new(ErrorKind::Unsupported, format!("conv0p1s1.kernel has {volume} offsets; this library runs 27 and 125"))
+            Error::new(
+                ErrorKind::Unsupported,
+                format!("conv0p1s1.kernel has {volume} offsets; this library runs 27 and 125"),
+            )
         })?;
         let graph = Self {
             input,
@@ -226,7 +232,8 @@ impl Graph {
                 return Err(Error::format(message));
             }
             if let Some(at) = weight.to_f32().iter().position(|v| !v.is_finite()) {
-                let message = format!("tensor '{name}' holds a value that is not finite (element {at}); re-export the weights");
+                let message =
+                    format!("tensor '{name}' holds a value that is not finite (element {at}); re-export the weights");
                 return Err(Error::format(message));
             }
             if name.ends_with("running_var") && weight.to_f32().iter().any(|&v| v < 0.0) {

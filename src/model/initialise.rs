@@ -11,7 +11,8 @@ impl Model {
     pub fn untrained(graph: Graph, voxel_size: f64, seed: u64) -> Result<Self> {
         graph.validate()?;
         let mut random = SplitMix64::new(seed);
-        let tensors: StateDict = graph.tensors().into_iter().map(|t| (t.name.clone(), initial(&t, &mut random))).collect();
+        let tensors: StateDict =
+            graph.tensors().into_iter().map(|t| (t.name.clone(), initial(&t, &mut random))).collect();
         let text_space = TextSpace::published(graph.head_channels);
         Self::new(graph, tensors, voxel_size, text_space, Provenance::default())
     }

@@ -51,7 +51,10 @@ impl Vocabulary {
             return Err(Error::argument("the vocabulary has no labels; give at least one name"));
         }
         if let Some(label) = labels.iter().find(|label| label.prompts.is_empty()) {
-            return Err(Error::argument(format!("label '{}' has no prompts; give it at least its own name", label.name)));
+            return Err(Error::argument(format!(
+                "label '{}' has no prompts; give it at least its own name",
+                label.name
+            )));
         }
         let prompts: usize = labels.iter().map(|label| label.prompts.len()).sum();
         if embeddings.is_empty() {
@@ -97,7 +100,8 @@ impl Vocabulary {
     /// The embeddings for a network whose text space is `space`, `dim` wide: the set of that name, or, where a name
     /// is unknown, the only set of that width.
     pub fn embeddings_for(&self, space: &str, dim: usize) -> Result<&Embeddings> {
-        let fits = |set: &&Embeddings| set.dim == dim && (set.space == space || set.space.is_empty() || space.is_empty());
+        let fits =
+            |set: &&Embeddings| set.dim == dim && (set.space == space || set.space.is_empty() || space.is_empty());
         let exact = self.embeddings.iter().find(|set| set.dim == dim && set.space == space);
         exact.or_else(|| self.embeddings.iter().find(fits)).ok_or_else(|| {
             let have: Vec<String> = self.embeddings.iter().map(|s| format!("'{}' ({} wide)", s.space, s.dim)).collect();
@@ -137,9 +141,8 @@ impl Vocabulary {
     /// The vocabulary file.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let prompts = self.prompt_count();
-        let tensor = |set: &Embeddings| {
-            (format!("embeddings.{}", set.space), Weight::f32([prompts, set.dim], set.rows.clone()))
-        };
+        let tensor =
+            |set: &Embeddings| (format!("embeddings.{}", set.space), Weight::f32([prompts, set.dim], set.rows.clone()));
         let tensors: StateDict = self.embeddings.iter().map(tensor).collect();
         Container::serialise(KIND, vec![("labels", to_json(&self.labels)?)], tensors)
     }
@@ -167,7 +170,8 @@ fn normalise(set: &mut Embeddings, prompts: usize) -> Result<()> {
     for (prompt, row) in set.rows.chunks_exact_mut(set.dim).enumerate() {
         let length = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt();
         if !(length.is_finite() && length > 0.0) {
-            let message = format!("the embedding of prompt {prompt} in space '{space}' has length {length}; encode it anew");
+            let message =
+                format!("the embedding of prompt {prompt} in space '{space}' has length {length}; encode it anew");
             return Err(Error::argument(message));
         }
         // Within float32 rounding of one: left alone, so that saving and loading changes nothing.

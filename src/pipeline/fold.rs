@@ -106,7 +106,8 @@ impl Affine64 {
         let dot = |i: usize, j: usize| -> f64 { self.row(i).iter().zip(self.row(j)).map(|(a, b)| a * b).sum() };
         let mut factor = filled(n * n, 0.0_f64, "the norm's factor")?;
         for j in 0..n {
-            let left = |i: usize, factor: &[f64]| -> f64 { (0..j).map(|k| factor[i * n + k] * factor[j * n + k]).sum() };
+            let left =
+                |i: usize, factor: &[f64]| -> f64 { (0..j).map(|k| factor[i * n + k] * factor[j * n + k]).sum() };
             let diagonal = dot(j, j);
             let pivot = diagonal - left(j, &factor);
             if pivot <= 1e-12 * diagonal {

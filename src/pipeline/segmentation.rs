@@ -50,7 +50,12 @@ pub struct Segmentations {
 }
 
 /// Cuts `outcome` into the clouds of `lengths` points.
-pub(crate) fn split(outcome: &Outcome, lengths: &[usize], options: &SegmentOptions, plan: &Arc<Plan>) -> Result<Segmentations> {
+pub(crate) fn split(
+    outcome: &Outcome,
+    lengths: &[usize],
+    options: &SegmentOptions,
+    plan: &Arc<Plan>,
+) -> Result<Segmentations> {
     let scores = outcome.scores.as_ref().ok_or_else(|| Error::internal("the run gave no scores"))?;
     let voxels = &outcome.voxels;
     let batch_of = |key: u64| decode(key, 0).batch as usize;

@@ -10,7 +10,7 @@ mod weight;
 
 pub use cache::PreparedCache;
 pub use scoring::{Ranking, Scoring, Similarity};
-pub use step::{Affine, Convolution, Geometry, Head, Product, Step, Stem};
+pub use step::{Affine, Convolution, Geometry, Head, Product, Stem, Step};
 pub use weight::{StateDict, Weight, WeightData};
 
 use std::sync::Arc;

@@ -66,7 +66,8 @@ pub(super) fn execute(level: CpuLevel, job: &Job<'_>) -> Result<Outcome> {
     match job.features {
         Some(FeatureSpace::Trunk) => outcome.features = Some(head::trunk_features(&trunk)?),
         Some(FeatureSpace::Text) => {
-            let linear = plan.prepared.get_or_prepare(&format!("cpu {level} f32 text"), || head::text_head(level, plan))?;
+            let linear =
+                plan.prepared.get_or_prepare(&format!("cpu {level} f32 text"), || head::text_head(level, plan))?;
             outcome.features = Some(head::text_features(&trunk, &linear, job.control)?);
             clock.lap("features", linear.flop(trunk.rows))?;
         }
@@ -98,7 +99,8 @@ fn kernel_maps(plan: &Plan, levels: &Levels) -> Result<HashMap<Geometry, KernelM
         if maps.contains_key(&geometry) {
             continue;
         }
-        let (Geometry::Submanifold { level: to, .. } | Geometry::Strided { to } | Geometry::Transposed { to }) = geometry;
+        let (Geometry::Submanifold { level: to, .. } | Geometry::Strided { to } | Geometry::Transposed { to }) =
+            geometry;
         let chunk_rows = chunk_rows(levels.level(to).len());
         let map = match geometry {
             Geometry::Submanifold { level, size } => KernelMap::submanifold(levels, level, size, chunk_rows),
@@ -163,7 +165,10 @@ fn input_features(input: &Input<'_>, voxels: &Voxels, channels: usize) -> Result
         }
         Input::Coordinates { features: None, .. } => {
             let cure = "give `[rows, channels]` features with the coordinates";
-            return Err(Error::new(ErrorKind::InvalidState, format!("the network reads {channels} input features; {cure}")));
+            return Err(Error::new(
+                ErrorKind::InvalidState,
+                format!("the network reads {channels} input features; {cure}"),
+            ));
         }
         Input::Clouds { clouds, representative, .. } => {
             let points = PointIndex::new(clouds);

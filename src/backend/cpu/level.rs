@@ -48,7 +48,10 @@ impl CpuLevel {
         if self.is_available() {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Unsupported, format!("this CPU has no {self}; use 'portable' or leave the choice open")))
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("this CPU has no {self}; use 'portable' or leave the choice open"),
+        ))
     }
 }
 

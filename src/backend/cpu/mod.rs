@@ -49,7 +49,6 @@ impl CpuBackend {
             .map_err(|e| Error::new(ErrorKind::OutOfMemory, format!("cannot start {threads} threads: {e}")))?;
         Ok(Self { pool, level })
     }
-
 }
 
 impl Backend for CpuBackend {

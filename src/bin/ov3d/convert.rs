@@ -69,7 +69,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Dtype::F32 => WeightDtype::F32,
     };
     model.save(&args.output, dtype)?;
-    println!(
+    say!(
         "{} ({} checkpoint, prefix '{}', {} counters skipped)\n-> {}: {} parameters",
         args.checkpoint.display(),
         checkpoint.format,

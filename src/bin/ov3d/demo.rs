@@ -38,16 +38,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let vocabulary = random_vocabulary(scene.names, 512, args.scene)?;
     model.save(&args.output.join("model.safetensors"), WeightDtype::F16)?;
     vocabulary.save(&args.output.join("vocabulary.safetensors"))?;
-    let cloud = CloudFile {
-        positions: scene.positions.iter().map(|p| p.map(f64::from)).collect(),
-        colors: Some(scene.colors),
-    };
+    let cloud =
+        CloudFile { positions: scene.positions.iter().map(|p| p.map(f64::from)).collect(), colors: Some(scene.colors) };
     let labelled = label(cloud, "generated room", &model, "untrained demo network", Arc::new(vocabulary), &args.run)?;
     report::print(&labelled.summary);
     labelled.write_ply(&args.output.join("labelled.ply"))?;
-    labelled.write_picture(&args.output.join("labelled.png"), "generated room, untrained weights: labels mean nothing")?;
+    labelled
+        .write_picture(&args.output.join("labelled.png"), "generated room, untrained weights: labels mean nothing")?;
     labelled.write_json(&args.output.join("summary.json"))?;
-    println!(
+    say!(
         "\nThe demo's weights are untrained, so its labels mean nothing: it shows that the whole path works and what it\n\
          takes. A trained starter model will replace it; meanwhile `ov3d convert` imports a published checkpoint."
     );

@@ -49,7 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let model = Model::load(&args.model)?;
     if args.json {
         let text = serde_json::to_string_pretty(&info(&model)).map_err(|e| Error::internal(e.to_string()))?;
-        println!("{text}");
+        say!("{text}");
     } else {
         print(&model);
     }
@@ -65,13 +65,18 @@ pub(crate) fn print(model: &Model) {
         InputFeatures::Colors => "colours",
     };
     let mebibytes = info.weight_bytes as f64 / f64::from(1 << 20);
-    println!("  network     {}", info.variant.unwrap_or("MinkUNet with its own widths"));
-    println!("  planes      {} -> {:?}", graph.stem_channels, graph.planes);
-    println!("  blocks      {:?}, stem kernel {}", graph.blocks, graph.stem_kernel);
-    println!("  input       {input}");
-    println!("  voxel size  {} m", info.voxel_size);
-    println!("  text space  '{}', {} wide, \"{}\"", info.text_space.name, info.text_space.dim, info.text_space.prompt_template);
-    println!("  parameters  {} in {} tensors, {mebibytes:.1} MiB", info.parameters, info.tensors);
-    println!("  source      {}", info.source_sha256.map_or("not imported".to_owned(), |sha| format!("sha256 {sha}")));
-    println!("  licence     {}", info.license.unwrap_or("not stated"));
+    say!("  network     {}", info.variant.unwrap_or("MinkUNet with its own widths"));
+    say!("  planes      {} -> {:?}", graph.stem_channels, graph.planes);
+    say!("  blocks      {:?}, stem kernel {}", graph.blocks, graph.stem_kernel);
+    say!("  input       {input}");
+    say!("  voxel size  {} m", info.voxel_size);
+    say!(
+        "  text space  '{}', {} wide, \"{}\"",
+        info.text_space.name,
+        info.text_space.dim,
+        info.text_space.prompt_template
+    );
+    say!("  parameters  {} in {} tensors, {mebibytes:.1} MiB", info.parameters, info.tensors);
+    say!("  source      {}", info.source_sha256.map_or("not imported".to_owned(), |sha| format!("sha256 {sha}")));
+    say!("  licence     {}", info.license.unwrap_or("not stated"));
 }

@@ -1,6 +1,13 @@
 //! `ov3d`: what the library does for a program, for a person.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool speaks on its streams")]
+#![allow(clippy::print_stderr, reason = "a command-line tool reports errors on stderr")]
+
+/// Prints a line; a reader that went away (`ov3d ... | head`) ends the tool quietly.
+macro_rules! say {
+    ($($argument:tt)*) => {
+        $crate::say_line(format_args!($($argument)*))
+    };
+}
 
 mod convert;
 mod demo;
@@ -32,6 +39,13 @@ enum Command {
     Info(info::Args),
     Vocab(vocab::Args),
     Verify(verify::Args),
+}
+
+fn say_line(line: std::fmt::Arguments<'_>) {
+    use std::io::Write;
+    if writeln!(std::io::stdout(), "{line}").is_err() {
+        std::process::exit(0);
+    }
 }
 
 fn main() -> ExitCode {

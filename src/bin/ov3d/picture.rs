@@ -81,14 +81,10 @@ pub(crate) fn label_colors(count: usize) -> Vec<[u8; 3]> {
         [150, 92, 55],
         [245, 140, 185],
     ];
-    const LEVELS: [u8; 6] = [20, 65, 110, 155, 200, 245];
+    const LEVELS: [u8; 8] = [20, 52, 84, 116, 148, 180, 212, 244];
     let candidates: Vec<[u8; 3]> = (0..LEVELS.len().pow(3))
-        .map(|i| [LEVELS[i / 36], LEVELS[i / 6 % 6], LEVELS[i % 6]])
-        // Neither close to black nor glaring.
-        .filter(|c| {
-            c.iter().map(|&v| u32::from(v)).sum::<u32>() > 130
-                && c.iter().max() < c.iter().min().map(|m| m + 200).as_ref()
-        })
+        .map(|i| [LEVELS[i / 64], LEVELS[i / 8 % 8], LEVELS[i % 8]])
+        .filter(|&color| is_calm(color))
         .collect();
     let mut distances = vec![u32::MAX; candidates.len()];
     let mut mark = |color: [u8; 3]| {
@@ -112,12 +108,18 @@ pub(crate) fn label_colors(count: usize) -> Vec<[u8; 3]> {
     colors
 }
 
+/// Whether a colour is neither close to black nor glaring.
+fn is_calm(color: [u8; 3]) -> bool {
+    let [r, g, b] = color.map(u32::from);
+    r + g + b > 130 && r.max(g).max(b) - r.min(g).min(b) < 200
+}
+
 /// How different two colours look: the low-cost approximation known as redmean, in whole numbers so that palettes are
 /// the same on every machine.
 fn difference(a: [u8; 3], b: [u8; 3]) -> u32 {
     let red = (u32::from(a[0]) + u32::from(b[0])) / 2;
     let [r, g, b] = [0, 1, 2].map(|i| u32::from(a[i].abs_diff(b[i])).pow(2));
-    ((512 + red) * r >> 8) + 4 * g + ((767 - red) * b >> 8)
+    (((512 + red) * r) >> 8) + 4 * g + (((767 - red) * b) >> 8)
 }
 
 fn panel(image: &mut RgbImage, [x, y]: [u32; 2], [width, height]: [u32; 2], view: &View, name: &str) {
@@ -155,8 +157,8 @@ fn fill(image: &mut RgbImage, [x, y]: [u32; 2], [width, height]: [u32; 2], color
 /// A bar of a round length that ends at `x`; `scale` is pixels per metre.
 fn scale_bar(image: &mut RgbImage, [x, y]: [u32; 2], scale: f32) {
     let longest = 180.0 / scale;
-    let steps = (-3..=6).flat_map(|power| [1.0, 2.0, 5.0].map(|digit| digit * 10_f32.powi(power)));
-    let Some(length) = steps.filter(|&length| length <= longest).last() else { return };
+    let mut steps = (-3..=6).flat_map(|power| [1.0, 2.0, 5.0].map(|digit| digit * 10_f32.powi(power)));
+    let Some(length) = steps.rfind(|&length| length <= longest) else { return };
     let name = match length {
         1.0.. => format!("{length:.0} m"),
         0.01.. => format!("{:.0} cm", length * 100.0),
@@ -211,7 +213,7 @@ fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -274,11 +276,12 @@ mod tests {
     fn palettes_are_distinct_and_begin_alike() {
         let many = label_colors(250);
         assert_eq!(many[..20], label_colors(20));
-        assert_eq!(label_colors(0).len(), 0);
+        assert_eq!((label_colors(0).len(), label_colors(5000).len()), (0, 5000));
         let least = |colors: &[[u8; 3]]| {
             let pairs = (0..colors.len()).flat_map(|i| (0..i).map(move |j| (i, j)));
             pairs.map(|(i, j)| difference(colors[i], colors[j])).min()
         };
+        assert!(least(&many) > Some(0));
         assert!(least(&many[..20]) > Some(70 * 70), "{:?}", least(&many[..20]));
         assert!(least(&many[..40]) > Some(50 * 50), "{:?}", least(&many[..40]));
     }

@@ -14,6 +14,8 @@ pub(crate) struct Summary {
     pub(crate) unlabelled: usize,
     pub(crate) voxels: usize,
     pub(crate) milliseconds: f64,
+    /// Bytes of working memory, beyond the model.
+    pub(crate) working_bytes: u64,
     pub(crate) labels: Vec<LabelCount>,
     pub(crate) stages: Vec<StageTime>,
 }
@@ -70,23 +72,25 @@ fn by_stage(stages: &[StageTime]) -> Vec<StageTime> {
 
 /// Prints the summary for people.
 pub(crate) fn print(summary: &Summary) {
-    println!("{}: {} points, {} voxels", summary.cloud, summary.points, summary.voxels);
+    say!("{}: {} points, {} voxels", summary.cloud, summary.points, summary.voxels);
     if summary.unlabelled > 0 {
-        println!("  {} points have no finite position and no label", summary.unlabelled);
+        say!("  {} points have no finite position and no label", summary.unlabelled);
     }
     let mut labels: Vec<&LabelCount> = summary.labels.iter().filter(|label| label.points > 0).collect();
     labels.sort_by_key(|label| std::cmp::Reverse(label.points));
     for label in labels.iter().take(12) {
         let share = 100.0 * label.points as f64 / summary.points as f64;
-        println!("  {:<24} {:>9} points {share:>5.1} %", label.name, label.points);
+        say!("  {:<24} {:>9} points {share:>5.1} %", label.name, label.points);
     }
     if labels.len() > 12 {
-        println!("  and {} labels more", labels.len() - 12);
+        say!("  and {} labels more", labels.len() - 12);
     }
-    println!("{:.1} ms on {}", summary.milliseconds, summary.device);
+    let mebibytes = summary.working_bytes as f64 / f64::from(1 << 20);
+    say!("{:.1} ms and {mebibytes:.0} MiB of working memory on {}", summary.milliseconds, summary.device);
     for stage in by_stage(&summary.stages) {
         let rate = stage.gflop / (stage.milliseconds / 1e3);
-        let rate = if stage.gflop > 0.0 { format!("{:>8.2} GFLOP {rate:>7.1} GFLOP/s", stage.gflop) } else { String::new() };
-        println!("  {:<14} {:>9.1} ms{rate}", stage.stage, stage.milliseconds);
+        let rate =
+            if stage.gflop > 0.0 { format!("{:>8.2} GFLOP {rate:>7.1} GFLOP/s", stage.gflop) } else { String::new() };
+        say!("  {:<14} {:>9.1} ms{rate}", stage.stage, stage.milliseconds);
     }
 }

@@ -169,7 +169,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     if let Some(path) = &args.labels {
         formats::write_npy_labels(path, &labelled.result.labels)?;
-        println!("wrote {}", path.display());
+        say!("wrote {}", path.display());
     }
     Ok(())
 }
@@ -208,6 +208,7 @@ pub(crate) fn label(
         unlabelled: result.labels.iter().filter(|&&label| label < 0).count(),
         voxels: result.coordinates.len(),
         milliseconds,
+        working_bytes: session.memory().last_bytes,
         labels: count_labels(&result.labels, &names),
         stages: results.stages.iter().map(Into::into).collect(),
     };
@@ -238,7 +239,7 @@ impl Labelled {
             names: &self.names,
         };
         formats::write_labelled_ply(path, &labelled)?;
-        println!("wrote {}", path.display());
+        say!("wrote {}", path.display());
         Ok(())
     }
 
@@ -251,14 +252,14 @@ impl Labelled {
         };
         let legend: Vec<LegendEntry> = self.summary.labels.iter().filter(|l| l.points > 0).map(entry).collect();
         picture::save(path, &picture::draw_cloud(&self.metres, &self.point_colors(), &legend, title))?;
-        println!("wrote {}", path.display());
+        say!("wrote {}", path.display());
         Ok(())
     }
 
     pub(crate) fn write_json(&self, path: &std::path::Path) -> Result<()> {
         let text = serde_json::to_string_pretty(&self.summary).map_err(|e| Error::internal(e.to_string()))?;
         std::fs::write(path, text + "\n").map_err(|e| Error::io(path, "write the summary", &e))?;
-        println!("wrote {}", path.display());
+        say!("wrote {}", path.display());
         Ok(())
     }
 }

@@ -66,12 +66,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let pairs = rows.iter().map(|&row| &got.features[row * got.dim..][..got.dim]).zip(expected.chunks_exact(got.dim));
     let agreement = Agreement::of(pairs);
-    println!("{} rows of {} features on {}", rows.len(), got.dim, session.describe_device());
-    println!("  worst row         {:.2e} relative error (tolerance {:.0e})", agreement.worst, args.tolerance);
-    println!("  all rows          {:.2e} relative L2", agreement.overall);
-    println!("  smallest cosine   {:.7}", agreement.cosine);
+    say!("{} rows of {} features on {}", rows.len(), got.dim, session.describe_device());
+    say!("  worst row         {:.2e} relative error (tolerance {:.0e})", agreement.worst, args.tolerance);
+    say!("  all rows          {:.2e} relative L2", agreement.overall);
+    say!("  smallest cosine   {:.7}", agreement.cosine);
     if agreement.worst <= args.tolerance {
-        println!("equal within the tolerance");
+        say!("equal within the tolerance");
         return Ok(());
     }
     let message = format!(
@@ -130,5 +130,7 @@ fn read_coordinates(path: &Path) -> Result<Vec<[i32; 4]>> {
 fn read_rows(path: &Path, count: usize) -> Result<Vec<usize>> {
     let rows = formats::read_npy_i32(path)?.1;
     let row = |&row: &i32| usize::try_from(row).ok().filter(|&row| row < count);
-    rows.iter().map(|r| row(r).ok_or_else(|| Error::argument(format!("row {r} of --rows is not in 0..{count}")))).collect()
+    rows.iter()
+        .map(|r| row(r).ok_or_else(|| Error::argument(format!("row {r} of --rows is not in 0..{count}"))))
+        .collect()
 }

@@ -50,19 +50,23 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 return Err(Error::format(message));
             };
             if rows != names.len() {
-                let message = format!("'{}' has {rows} rows for {} names; give one row per name", embeddings.display(), names.len());
+                let message = format!(
+                    "'{}' has {rows} rows for {} names; give one row per name",
+                    embeddings.display(),
+                    names.len()
+                );
                 return Err(Error::new(ErrorKind::Mismatch, message));
             }
             Vocabulary::from_embeddings(&names, &values, dim, space)?.save(output)?;
-            println!("{}: {} labels, {dim} wide, space '{space}'", output.display(), names.len());
+            say!("{}: {} labels, {dim} wide, space '{space}'", output.display(), names.len());
         }
         Command::List { vocabulary } => {
             let vocabulary = Vocabulary::load(vocabulary)?;
             for set in vocabulary.embeddings() {
-                println!("space '{}', {} wide", set.space, set.dim);
+                say!("space '{}', {} wide", set.space, set.dim);
             }
             for (index, label) in vocabulary.labels().iter().enumerate() {
-                println!("{index:>5}  {}{}", label.name, prompts(&label.prompts, &label.name));
+                say!("{index:>5}  {}{}", label.name, prompts(&label.prompts, &label.name));
             }
         }
     }

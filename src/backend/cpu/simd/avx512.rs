@@ -4,7 +4,9 @@
 
 use super::RowProduct;
 use crate::sparse::Pair;
-use std::arch::x86_64::{__m512, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps};
+use std::arch::x86_64::{
+    __m512, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
+};
 
 pub(super) fn accumulate(product: &mut RowProduct<'_>, pairs: &[Pair]) {
     // SAFETY: this level is only chosen after CpuLevel::require found avx512f on this CPU.

@@ -86,7 +86,7 @@ struct Array<'a> {
     strides: Vec<usize>,
     kind: TypeChar,
     width: usize,
-    decode: fn(&[u8]) -> f64,
+    decode: Decode,
     bytes: &'a [u8],
 }
 
@@ -95,17 +95,14 @@ impl<'a> Array<'a> {
         check_header(bytes)?;
         let header =
             NpyHeader::from_reader(&mut bytes).map_err(|e| Error::format(format!("not a valid npy file: {e}")))?;
-        let (kind, width, decode) = match header.dtype() {
-            DType::Plain(text) => decoder(text.type_char(), text.size_field(), text.endianness() == Endianness::Big),
-            _ => None,
-        }
-        .ok_or_else(|| {
-            let message = format!(
-                "the array holds {}; only plain integers and floats of up to 64 bits are read",
-                header.dtype().descr()
-            );
+        let unknown = || {
+            let what = header.dtype().descr();
+            let message = format!("the array holds {what}; only plain integers and floats of up to 64 bits are read");
             Error::new(ErrorKind::Unsupported, message)
-        })?;
+        };
+        let DType::Plain(dtype) = header.dtype() else { return Err(unknown()) };
+        let (kind, width) = (dtype.type_char(), dtype.size_field() as usize);
+        let decode = decoder(kind, width, dtype.endianness() == Endianness::Big).ok_or_else(unknown)?;
         let shape: Vec<usize> = header.shape().iter().map(|&n| n as usize).collect();
         let size = shape.iter().try_fold(width, |size, &n| size.checked_mul(n));
         let Some(bytes) = size.and_then(|size| bytes.get(..size)) else {
@@ -154,8 +151,11 @@ impl<'a> Array<'a> {
     }
 }
 
+/// Reads one element.
+type Decode = fn(&[u8]) -> f64;
+
 /// How elements of a type are read. FP64 holds all but whole numbers beyond 2^53, which no caller accepts.
-fn decoder(kind: TypeChar, width: u64, big: bool) -> Option<(TypeChar, usize, fn(&[u8]) -> f64)> {
+fn decoder(kind: TypeChar, width: usize, big: bool) -> Option<Decode> {
     macro_rules! number {
         ($type:ty, $widen:expr) => {
             if big {
@@ -165,7 +165,7 @@ fn decoder(kind: TypeChar, width: u64, big: bool) -> Option<(TypeChar, usize, fn
             }
         };
     }
-    let decode: fn(&[u8]) -> f64 = match (kind, width) {
+    let decode: Decode = match (kind, width) {
         (TypeChar::Float, 2) => number!(f16, f16::to_f64),
         (TypeChar::Float, 4) => number!(f32, f64::from),
         (TypeChar::Float, 8) => number!(f64, f64::from),
@@ -179,7 +179,7 @@ fn decoder(kind: TypeChar, width: u64, big: bool) -> Option<(TypeChar, usize, fn
         (TypeChar::Uint, 8) => number!(u64, |v| v as f64),
         _ => return None,
     };
-    Some((kind, width as usize, decode))
+    Some(decode)
 }
 
 /// Refuses headers that the parser would read at the cost of an overflow, a deep recursion or a huge allocation.

@@ -101,7 +101,7 @@ impl Vertex {
         let mut bytes = [0; 3];
         for ((byte, value), unit) in bytes.iter_mut().zip(self.color).zip(unit) {
             let scaled = if unit { value * 255.0 } else { value };
-            if scaled < -1.0 || scaled > 256.0 {
+            if !scaled.is_nan() && !(-1.0..=256.0).contains(&scaled) {
                 let range = if unit { "0 to 1 as floats are" } else { "0 to 255" };
                 return Err(Error::format(format!("the colour value {value} is not in {range}")));
             }

@@ -7,9 +7,13 @@ pub(super) const BACKGROUND: [u8; 3] = [255, 255, 255];
 /// Fine pixels per pixel and axis, against jagged edges.
 pub(super) const FINE: u32 = 2;
 /// Radii of discs, in fine pixels.
-const RADII: (f32, f32) = (1.0, 8.0);
-/// Radius of a disc over its dot's distance to the next ones: points strewn at random leave one part in 1000 open.
-const OVERLAP: f32 = 1.5;
+const RADII: (f32, f32) = (1.0, 14.0);
+/// Radius of a disc over its dot's distance to the next ones.
+const OVERLAP: f32 = 1.6;
+/// Half the width of gaps between discs that are filled, in fine pixels.
+const GAP: usize = 5;
+/// Depths that differ by less belong to one surface.
+const SAME_SURFACE: f32 = 0.02;
 /// How much a pixel darkens per doubling of its depth over its neighbours', and the darkest it gets.
 const EDGE_STRENGTH: f32 = 22.0;
 const DARKEST: f32 = 0.42;
@@ -32,6 +36,7 @@ pub(super) fn render(dots: &[Dot], size: [u32; 2]) -> RgbImage {
     for dot in dots {
         frame.disc(dot, (OVERLAP * dot.spacing).clamp(RADII.0, RADII.1));
     }
+    frame.close();
     frame.shade();
     frame.shrink()
 }
@@ -68,6 +73,27 @@ impl Frame {
         }
     }
 
+    /// Fills the gaps that points strewn at random leave in a surface: what lies deeper than both sides in all four
+    /// directions. Gaps that are open along a line, as those between a scanner's lines are, stay.
+    fn close(&mut self) {
+        let depths = self.depths.clone();
+        let steps = [GAP, GAP * self.width, GAP * (self.width + 1), GAP * (self.width - 1)];
+        for y in GAP..self.height.saturating_sub(GAP) {
+            for index in y * self.width + GAP..(y + 1) * self.width - GAP {
+                let hollow = depths[index] - SAME_SURFACE;
+                let sides = steps.map(|step| (index - step, index + step));
+                let across = sides.map(|(a, b)| {
+                    let nearer = depths[a].max(depths[b]) < hollow && (depths[a] - depths[b]).abs() < SAME_SURFACE;
+                    nearer.then_some(if depths[a] > depths[b] { a } else { b })
+                });
+                if let [Some(side), Some(_), Some(_), Some(_)] = across {
+                    self.depths[index] = depths[side];
+                    self.colors[index] = self.colors[side];
+                }
+            }
+        }
+    }
+
     /// Darkens pixels that lie behind their neighbours.
     fn shade(&mut self) {
         const REACH: usize = 2 * FINE as usize;
@@ -89,7 +115,7 @@ impl Frame {
                     index + down,
                     index + down + REACH,
                 ];
-                let behind: f32 = around.iter().map(|&i| (depth - self.depths[i]).max(0.0).min(0.2)).sum();
+                let behind: f32 = around.iter().map(|&i| (depth - self.depths[i]).clamp(0.0, 0.2)).sum();
                 let light = (-EDGE_STRENGTH * behind / 8.0).exp().max(DARKEST);
                 self.colors[index] = self.colors[index].map(|c| (f32::from(c) * light) as u8);
             }
@@ -132,7 +158,7 @@ mod tests {
             assert_eq!(image.get_pixel(20, 20).0, near);
             assert_eq!(image.get_pixel(2, 2).0, BACKGROUND);
         }
-        let outside = [dot(-3.0, 5.0, 1.0, near), dot(f32::NAN, 5.0, 1.0, near), dot(5.0, 1e9, 1.0, near)];
+        let outside = [dot(-30.0, 5.0, 1.0, near), dot(f32::NAN, 5.0, 1.0, near), dot(5.0, 1e9, 1.0, near)];
         assert!(render(&outside, [80, 80]).pixels().all(|p| p.0 == BACKGROUND));
     }
 
@@ -150,12 +176,25 @@ mod tests {
     }
 
     #[test]
+    fn gaps_are_filled_but_not_between_lines() {
+        let drawn = |keep: fn(f32, f32) -> bool| {
+            let places = (0..100_usize).flat_map(|y| (0..100_usize).map(move |x| (x as f32 + 0.5, y as f32 + 0.5)));
+            let dots =
+                places.filter(|&(x, y)| keep(x, y)).map(|(x, y)| Dot { spacing: 0.1, ..dot(x, y, 3.0, [90; 3]) });
+            render(&dots.collect::<Vec<_>>(), [100, 100]).get_pixel(25, 25).0
+        };
+        assert_eq!(drawn(|x, y| (x - 51.0).hypot(y - 51.0) > 4.0), [90; 3]);
+        assert_eq!(drawn(|x, y| (x - 51.0).hypot(y - 51.0) > 9.0), BACKGROUND);
+        assert_eq!(drawn(|_, y| (y - 51.0).abs() > 4.0), BACKGROUND);
+    }
+
+    #[test]
     fn the_far_side_of_an_edge_is_darker() {
         let places = (0..100_usize).flat_map(|y| (0..100_usize).map(move |x| (x, y)));
         let step = |x: usize| if x < 50 { 3.0 } else { 3.5 };
         let dots: Vec<Dot> = places.map(|(x, y)| dot(x as f32, y as f32, step(x), [200; 3])).collect();
         let image = render(&dots, [100, 100]);
-        let [near, edge, far] = [20, 25, 40].map(|x| image.get_pixel(x, 25).0[0]);
+        let [near, edge, far] = [20, 28, 40].map(|x| image.get_pixel(x, 25).0[0]);
         assert!(near == 200 && far == 200 && edge < 150, "{near} {edge} {far}");
     }
 }

@@ -1,0 +1,214 @@
+//! The tool `ov3d` as a person uses it: the demo, the whole path from checkpoint to labels, and first errors.
+
+#![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests fail by panicking")]
+
+mod support;
+
+use openvocab3d::model::{InputFeatures, Model, WeightDtype};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use support::generate::{random_params, surface_coordinates};
+use support::library::{self, ones};
+use support::oracle::{Coordinate, Params};
+use support::shared::minkunet;
+
+fn ov3d<A: AsRef<std::ffi::OsStr>>(arguments: &[A]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ov3d")).args(arguments).output().unwrap()
+}
+
+/// Runs a command that must succeed; returns what it printed.
+fn good<A: AsRef<std::ffi::OsStr> + std::fmt::Debug>(arguments: &[A]) -> String {
+    let output = ov3d(arguments);
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{arguments:?}\n{out}{err}");
+    out.into_owned()
+}
+
+/// Runs a command that must fail; returns its message.
+fn bad<A: AsRef<std::ffi::OsStr> + std::fmt::Debug>(arguments: &[A]) -> String {
+    let output = ov3d(arguments);
+    assert!(!output.status.success(), "{arguments:?} succeeded");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn write_npy<T: npyz::AutoSerialize + Copy>(path: &Path, shape: &[u64], values: impl IntoIterator<Item = T>) {
+    use npyz::WriterBuilder;
+    let file = std::io::BufWriter::new(std::fs::File::create(path).unwrap());
+    let mut writer = npyz::WriteOptions::new().default_dtype().shape(shape).writer(file).begin_nd().unwrap();
+    writer.extend(values).unwrap();
+    writer.finish().unwrap();
+}
+
+/// A state dict as safetensors, under a training script's prefix.
+fn write_state_dict(path: &Path, params: &Params) {
+    let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = params
+        .iter()
+        .map(|(name, (shape, values))| {
+            let bytes = values.iter().flat_map(|&v| (v as f32).to_le_bytes()).collect();
+            (format!("module.net3d.{name}"), shape.clone(), bytes)
+        })
+        .collect();
+    let view = |shape: &Vec<usize>, bytes| {
+        safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes).unwrap()
+    };
+    let views = bytes.iter().map(|(name, shape, bytes)| (name.as_str(), view(shape, bytes)));
+    std::fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
+}
+
+#[test]
+fn the_demo_needs_no_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("demo");
+    let printed = good(&["demo", "-o", text(&out)]);
+    assert!(printed.contains("untrained") && printed.contains("kernel maps"), "{printed}");
+    for file in ["model.safetensors", "vocabulary.safetensors", "labelled.ply", "labelled.png", "summary.json"] {
+        assert!(out.join(file).metadata().unwrap().len() > 100, "{file}");
+    }
+    let summary: serde_json::Value =
+        serde_json::from_reader(std::fs::File::open(out.join("summary.json")).unwrap()).unwrap();
+    let points: u64 = summary["labels"].as_array().unwrap().iter().map(|l| l["points"].as_u64().unwrap()).sum();
+    assert_eq!(points, summary["points"].as_u64().unwrap());
+    assert!(points > 50_000 && summary["working_bytes"].as_u64().unwrap() > 1 << 20);
+    // What it wrote is what `segment` reads; the demo's own output is a cloud too.
+    let (cloud, model) = (out.join("labelled.ply"), out.join("model.safetensors"));
+    let (vocabulary, labels) = (out.join("vocabulary.safetensors"), out.join("labels.npy"));
+    good(&["segment", text(&cloud), "-m", text(&model), "--vocab", text(&vocabulary), "--labels", text(&labels)]);
+    assert_eq!(std::fs::read(&labels).unwrap().len() % 4, 0);
+}
+
+#[test]
+fn from_checkpoint_to_verified_features() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let params = random_params([8, 8, 16, 16, 16, 16, 8, 8], 4, [1; 8], 3, 24, false, 5);
+    write_state_dict(&path("checkpoint"), &params);
+    let convert = |dtype: &str, output: &str| {
+        good(&[
+            "convert",
+            text(&path("checkpoint")),
+            "-o",
+            text(&path(output)),
+            "--dtype",
+            dtype,
+            "--voxel-size",
+            "0.05",
+        ])
+    };
+    let printed = convert("f32", "model");
+    assert!(printed.contains("module.net3d."), "{printed}");
+    let info: serde_json::Value = serde_json::from_str(&good(&["info", text(&path("model")), "--json"])).unwrap();
+    assert_eq!((&info["voxel_size"], &info["graph"]["stem_kernel"]), (&0.05.into(), &5.into()));
+    assert_eq!(info["source_sha256"].as_str().unwrap().len(), 64);
+    assert!(good(&["info", text(&path("model"))]).contains("24 wide"));
+
+    let rows = surface_coordinates(6, 300);
+    let model = library::model(&params, InputFeatures::Ones);
+    let want = library::oracle(&params, &model).forward(&rows, &ones(rows.len())).output;
+    write_npy(&path("coords.npy"), &[300, 4], rows.iter().copied().flatten());
+    write_npy(&path("out.npy"), &[300, 24], want.to_f32());
+    let verify = |model: &str| {
+        let files = [path(model), path("coords.npy"), path("out.npy")];
+        ["verify", "-m", text(&files[0]), "--coordinates", text(&files[1]), "--expected", text(&files[2])]
+            .map(str::to_owned)
+    };
+    assert!(good(&verify("model")).contains("equal within the tolerance"));
+    // Half-precision weights are exact here; other weights are not these.
+    convert("f16", "half");
+    good(&verify("half"));
+    let other =
+        library::model(&random_params([8, 8, 16, 16, 16, 16, 8, 8], 4, [1; 8], 3, 24, false, 6), InputFeatures::Ones);
+    other.save(&path("other"), WeightDtype::F32).unwrap();
+    assert!(bad(&verify("other")).contains("differ"));
+}
+
+#[test]
+fn from_words_to_labels() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let params = random_params([8, 8, 16, 16, 16, 16, 8, 8], 4, [1; 8], 3, 24, false, 7);
+    library::model(&params, InputFeatures::Ones).save(&path("model"), WeightDtype::F32).unwrap();
+    std::fs::write(path("names.txt"), "sofa\nred fire extinguisher\n\nlamp\n").unwrap();
+    write_npy(&path("text.npy"), &[3, 24], (0..72).map(|i| (i as f32 * 0.7).sin()));
+    let (names, embeddings, vocabulary) = (path("names.txt"), path("text.npy"), path("vocabulary"));
+    let make = |space: &str| {
+        let files = [text(&names), text(&embeddings), text(&vocabulary)];
+        good(&["vocab", "make", "--names", files[0], "--embeddings", files[1], "--space", space, "-o", files[2]])
+    };
+    make("custom-24");
+    assert!(good(&["vocab", "list", text(&vocabulary)]).contains("red fire extinguisher"));
+    let points: Vec<Coordinate> = surface_coordinates(8, 200);
+    let metres = points.iter().flat_map(|c| [c[1], c[2], c[3]]).map(|v| (f64::from(v) + 0.5) * 20.0);
+    write_npy(&path("millimetres.npy"), &[200, 3], metres);
+    let segment = |model: &Path, cloud: &str| {
+        let (cloud, out, picture) = (path(cloud), path("out.ply"), path("out.png"));
+        let files = ["segment", text(&cloud), "--model", text(model), "--vocab", text(&vocabulary), "-o", text(&out)];
+        let options =
+            ["--unit", "0.001", "--similarity", "cosine", "--temperature", "0.1", "--repeats", "2", "--picture"];
+        files.iter().chain(&options).chain(&[text(&picture)]).map(|a| (*a).to_owned()).collect::<Vec<_>>()
+    };
+    let printed = good(&segment(&path("model"), "millimetres.npy"));
+    assert!(printed.contains("200 points") && printed.contains('%'), "{printed}");
+    assert!(std::fs::read(path("out.ply")).unwrap().starts_with(b"ply\nformat binary_little_endian 1.0\n"));
+
+    make("clip-of-another-kind");
+    let message = bad(&segment(&path("model"), "millimetres.npy"));
+    assert!(message.contains("clip-of-another-kind") && message.contains("custom-24"), "{message}");
+    assert!(bad(&segment(&path("nowhere"), "millimetres.npy")).contains("nowhere"));
+    assert!(bad(&segment(&path("names.txt"), "millimetres.npy")).contains("names.txt"));
+    assert!(bad(&segment(&path("model"), "missing.ply")).contains("missing.ply"));
+    assert!(bad(&segment(&path("model"), "names.txt")).contains("PLY"));
+}
+
+#[test]
+fn help_has_examples() {
+    for command in ["demo", "segment", "convert", "info", "verify"] {
+        let help = good(&[command, "--help"]);
+        assert!(help.contains("Example") && help.contains(&format!("ov3d {command}")), "{help}");
+    }
+    assert!(good(&["vocab", "make", "--help"]).contains("ov3d vocab make"));
+    assert!(bad(&["convert", "nothing.pth", "-o", "x"]).contains("nothing.pth"));
+}
+
+/// Every form of the fixtures' checkpoints through `convert` and `verify`.
+#[test]
+fn reference_checkpoints() {
+    let Some(root) = minkunet() else {
+        println!("reference checkpoints: OV3D_SHARED is not set, nothing to compare with");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    let convert = |checkpoint: &PathBuf, input: &str| {
+        good(&["convert", text(checkpoint), "-o", text(&model), "--dtype", "f32", "--input", input])
+    };
+    for (file, tag) in [("ddp.pth.tar", "fp32"), ("fp32.safetensors", "fp32"), ("fp16.safetensors", "fp16")] {
+        for (case, input) in [("indoor_scannet_2cm", "colors"), ("outdoor_kitti_5cm", "ones")] {
+            convert(&root.join("nets/narrow512").join(file), input);
+            let at = |name: &str| root.join("cases").join(case).join(name);
+            let files = [
+                at("coords.npy"),
+                at(&format!("out_narrow512_{tag}_sel.npy")),
+                at(&format!("out_narrow512_{tag}_rows.npy")),
+            ];
+            let mut arguments = vec!["verify", "-m", text(&model), "--coordinates", text(&files[0]), "--expected"];
+            arguments.extend([text(&files[1]), "--rows", text(&files[2])]);
+            let features = at("feats.npy");
+            if input == "colors" {
+                arguments.extend(["--features", text(&features)]);
+            }
+            let printed = good(&arguments);
+            println!("{file} on {case}: {}", printed.lines().nth(1).unwrap());
+        }
+    }
+    let files = ["ddp_with_optimizer.pth.tar", "single.pth.tar", "ddp_legacy_format.pth.tar", "fp32.safetensors"];
+    let models = files.map(|file| {
+        convert(&root.join("nets/tiny512").join(file), "ones");
+        Model::load(&model).unwrap()
+    });
+    assert!(models.iter().all(|m| m.weights().eq(models[0].weights())), "all forms hold the same weights");
+}
