@@ -138,6 +138,13 @@ pub fn filled<T: Clone>(len: usize, value: T, what: &str) -> Result<Vec<T>> {
     Ok(vec)
 }
 
+/// The items as a vector, or [`ErrorKind::OutOfMemory`] naming `what`.
+pub fn collected<T>(items: impl ExactSizeIterator<Item = T>, what: &str) -> Result<Vec<T>> {
+    let mut vec = with_capacity(items.len(), what)?;
+    vec.extend(items);
+    Ok(vec)
+}
+
 /// An empty vector with room for `len` elements, or [`ErrorKind::OutOfMemory`] naming `what`.
 pub fn with_capacity<T>(len: usize, what: &str) -> Result<Vec<T>> {
     let mut vec = Vec::new();

@@ -3,7 +3,7 @@
 use crate::backend::cpu::CpuBackend;
 use crate::backend::{Backend, Control, FeatureSpace, Input, Job, Outcome, Query, ScoreRequest, Stage};
 use crate::cloud::Cloud;
-use crate::error::{Error, ErrorKind, Result, with_capacity};
+use crate::error::{Error, ErrorKind, Result, collected, with_capacity};
 use crate::model::{InputFeatures, Model, Vocabulary};
 use crate::pipeline::{
     FoldedVocabulary, Kept, SegmentOptions, Segmentation, Segmentations, from_scores, split, sum_over_repeats,
@@ -196,8 +196,8 @@ impl Session {
         };
         let query = Query { trunk: &kept.trunk, voxels: kept.voxels.clone(), voxel_of_point, request, control };
         let scores = self.backend.query(&query)?;
-        let mut result = from_scores(&scores, 0..voxel_of_point.len(), options.kept_labels());
-        result.voxel_of_point = voxel_of_point.to_vec();
+        let mut result = from_scores(&scores, 0..voxel_of_point.len(), options.kept_labels())?;
+        result.voxel_of_point = collected(voxel_of_point.iter().copied(), "the voxels of the points")?;
         result.logits = scores.logits;
         Ok(result)
     }

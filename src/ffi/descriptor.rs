@@ -155,7 +155,7 @@ mod tests {
         for size in [0, 4, 9, 1 << 20] {
             assert_eq!(read_bytes(&with_size(size, &[0; 20])).unwrap_err().kind(), ErrorKind::StructSize, "{size}");
         }
-        // SAFETY: NULL is allowed.
+        // SAFETY: NULL is one of the allowed values.
         assert_eq!(unsafe { read::<Sample>(std::ptr::null()) }.unwrap(), Sample::default());
     }
 

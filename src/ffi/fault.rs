@@ -20,21 +20,29 @@ fn fails(size: usize) -> bool {
 
 // SAFETY: every call is the system allocator's, or NULL, which callers must expect.
 unsafe impl GlobalAlloc for FailingAllocator {
+    /// # Safety
+    /// What the system allocator asks of layout.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise about the layout is handed on.
         if fails(layout.size()) { std::ptr::null_mut() } else { unsafe { System.alloc(layout) } }
     }
 
+    /// # Safety
+    /// What the system allocator asks of layout.
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise about the layout is handed on.
         if fails(layout.size()) { std::ptr::null_mut() } else { unsafe { System.alloc_zeroed(layout) } }
     }
 
+    /// # Safety
+    /// What the system allocator asks of pointer, layout and size.
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: the caller's promises about pointer, layout and size are handed on.
         if fails(size) { std::ptr::null_mut() } else { unsafe { System.realloc(pointer, layout, size) } }
     }
 
+    /// # Safety
+    /// What the system allocator asks of pointer and layout.
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         // SAFETY: the caller's promises about pointer and layout are handed on.
         unsafe { System.dealloc(pointer, layout) }

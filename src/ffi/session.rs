@@ -10,7 +10,7 @@ use super::vocabulary::{VocabularyObject, ov3d_vocabulary};
 use super::{check_out, device, guard, handle, out};
 use crate::backend::Control;
 use crate::cloud::Cloud;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, collected};
 use crate::pipeline::{Segmentation, Segmentations};
 use crate::session::Session;
 use half::f16;
@@ -375,8 +375,7 @@ fn ready(
     stages: Arc<[crate::backend::Stage]>,
 ) -> Result<Ready> {
     let wide = std::mem::take(&mut segmentation.features);
-    let mut features = crate::error::with_capacity(wide.len(), "the features")?;
-    features.extend(wide.iter().map(|&v| f16::from_f32(v)));
+    let features = collected(wide.iter().map(|&v| f16::from_f32(v)), "the features")?;
     Ok(Ready { segmentation, kept, label_count, features, stages })
 }
 
@@ -409,7 +408,7 @@ pub extern "C" fn ov3d_session_query(
         let control = Control { cancel: Some(&lease.0.cancel), progress: Some(&progress) };
         let voxel_of_point = &source.segmentation.voxel_of_point;
         let mut answer = lease.0.session.lock().query(kept, voxel_of_point, vocabulary, &request.options, control)?;
-        answer.coordinates.clone_from(&source.segmentation.coordinates);
+        answer.coordinates = collected(source.segmentation.coordinates.iter().copied(), "the coordinates")?;
         let answers = Segmentations { clouds: vec![answer], kept: vec![kept.clone()], stages: Vec::new() };
         write_out(&answers, &request);
         let answered = ResultObject::running(&object);

@@ -60,7 +60,7 @@ impl Compiler<'_> {
     fn batch_norm(&self, name: &str) -> Result<Affine> {
         let part = |part: &str| -> Result<Vec<f64>> {
             let weight = self.weight(&format!("{name}.bn.{part}"))?;
-            Ok(weight.to_f32().iter().map(|&v| f64::from(v)).collect())
+            Ok(weight.values().map(f64::from).collect())
         };
         let (weight, bias, mean, var) = (part("weight")?, part("bias")?, part("running_mean")?, part("running_var")?);
         let eps = self.graph.batch_norm_eps;

@@ -1,7 +1,7 @@
 //! The safetensors container of model and vocabulary files: `openvocab3d.*` metadata and named float tensors.
 
 use super::weights::{StateDict, Weight, WeightData};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, collected, with_capacity};
 use half::f16;
 use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorView};
 use serde::Serialize;
@@ -64,8 +64,10 @@ impl<'a> Container<'a> {
         let fixed = [("schema", SCHEMA.to_owned()), ("kind", kind.to_owned())];
         let metadata =
             fixed.into_iter().chain(metadata).map(|(key, value)| (format!("{PREFIX}{key}"), value)).collect();
-        let bytes: Vec<(&String, &Weight, Vec<u8>)> =
-            tensors.iter().map(|(name, weight)| (name, weight, little_endian(&weight.data))).collect();
+        let bytes: Vec<(&String, &Weight, Vec<u8>)> = tensors
+            .iter()
+            .map(|(name, weight)| Ok((name, weight, little_endian(&weight.data)?)))
+            .collect::<Result<_>>()?;
         let views = bytes
             .iter()
             .map(|(name, weight, bytes)| {
@@ -98,24 +100,35 @@ fn sorted_metadata(file: &[u8]) -> Result<Vec<u8>> {
 }
 
 fn weight(name: &str, view: &TensorView<'_>) -> Result<Weight> {
+    let what = format!("tensor '{name}'");
     let data = match view.dtype() {
         Dtype::F32 => {
-            WeightData::F32(view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+            let values = view.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes));
+            WeightData::F32(collected(values, &what)?)
         }
-        Dtype::F16 => WeightData::F16(view.data().chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]])).collect()),
+        Dtype::F16 => {
+            let values = view.data().as_chunks().0.iter().map(|&bytes| f16::from_le_bytes(bytes));
+            WeightData::F16(collected(values, &what)?)
+        }
         other => {
-            let message = format!("tensor '{name}' is stored as {other:?}; this library's files hold F32 and F16");
+            let message = format!("{what} is stored as {other:?}; this library's files hold F32 and F16");
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
     };
     Ok(Weight { shape: view.shape().to_vec(), data })
 }
 
-fn little_endian(data: &WeightData) -> Vec<u8> {
+fn little_endian(data: &WeightData) -> Result<Vec<u8>> {
+    let (len, width) = match data {
+        WeightData::F32(values) => (values.len(), 4),
+        WeightData::F16(values) => (values.len(), 2),
+    };
+    let mut bytes = with_capacity(len * width, "the file")?;
     match data {
-        WeightData::F32(values) => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-        WeightData::F16(values) => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        WeightData::F32(values) => bytes.extend(values.iter().flat_map(|v| v.to_le_bytes())),
+        WeightData::F16(values) => bytes.extend(values.iter().flat_map(|v| v.to_le_bytes())),
     }
+    Ok(bytes)
 }
 
 /// Parses the JSON value of a metadata entry.

@@ -68,9 +68,9 @@ impl Model {
 /// Kernels at the asked width, everything else as FP32.
 fn stored(name: &str, weight: &Weight, dtype: WeightDtype) -> Result<Weight> {
     if !name.ends_with(".kernel") || dtype == WeightDtype::F32 {
-        return Ok(Weight::f32(weight.shape.clone(), weight.to_f32().into_owned()));
+        return weight.to_f32();
     }
-    let half = weight.to_f16();
+    let half = weight.to_f16()?;
     match &half.data {
         WeightData::F16(values) if values.iter().any(|v| !v.is_finite()) => {
             Err(Error::format(format!("tensor '{name}' has weights beyond FP16's 65504; store FP32 instead")))
@@ -97,7 +97,7 @@ mod tests {
         assert_eq!((full.graph(), full.voxel_size()), (model.graph(), 0.05));
         let half = Model::from_bytes(&model.to_bytes(WeightDtype::F16).unwrap()).unwrap();
         for ((name, got), (_, want)) in half.weights().zip(model.weights()) {
-            let rounded = if name.ends_with(".kernel") { want.to_f16() } else { want.clone() };
+            let rounded = if name.ends_with(".kernel") { want.to_f16().unwrap() } else { want.clone() };
             assert_eq!(*got, rounded, "{name}");
         }
         let again = half.to_bytes(WeightDtype::F16).unwrap();

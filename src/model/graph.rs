@@ -231,12 +231,12 @@ impl Graph {
                 let message = format!("tensor '{name}' has shape {:?}; the graph asks for {shape:?}", weight.shape);
                 return Err(Error::format(message));
             }
-            if let Some(at) = weight.to_f32().iter().position(|v| !v.is_finite()) {
+            if let Some(at) = weight.values().position(|v| !v.is_finite()) {
                 let message =
                     format!("tensor '{name}' holds a value that is not finite (element {at}); re-export the weights");
                 return Err(Error::format(message));
             }
-            if name.ends_with("running_var") && weight.to_f32().iter().any(|&v| v < 0.0) {
+            if name.ends_with("running_var") && weight.values().any(|v| v < 0.0) {
                 return Err(Error::format(format!("tensor '{name}' holds a negative variance; re-export the weights")));
             }
         }

@@ -2,7 +2,7 @@
 
 use super::container::{Container, parse_json, to_json};
 use super::weights::{StateDict, Weight};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, collected};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -41,7 +41,8 @@ impl Vocabulary {
     /// A vocabulary of one prompt per name. `rows` is `[names, dim]`; rows are brought to unit length.
     pub fn from_embeddings(names: &[&str], rows: &[f32], dim: usize, space: &str) -> Result<Self> {
         let label = |name: &&str| Label { name: (*name).to_owned(), prompts: vec![(*name).to_owned()] };
-        let embeddings = Embeddings { space: space.to_owned(), dim, rows: rows.to_vec() };
+        let rows = collected(rows.iter().copied(), "the embeddings")?;
+        let embeddings = Embeddings { space: space.to_owned(), dim, rows };
         Self::new(names.iter().map(label).collect(), vec![embeddings])
     }
 
@@ -133,7 +134,11 @@ impl Vocabulary {
                 let message = format!("tensor '{name}' has shape {:?}; it needs [prompts, dim]", weight.shape);
                 return Err(Error::format(message));
             };
-            embeddings.push(Embeddings { space: space.to_owned(), dim, rows: weight.to_f32().into_owned() });
+            embeddings.push(Embeddings {
+                space: space.to_owned(),
+                dim,
+                rows: collected(weight.values(), "the embeddings")?,
+            });
         }
         Self::new(labels, embeddings)
     }

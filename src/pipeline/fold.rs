@@ -4,7 +4,7 @@
 //! feature, which cosine scores divide by, is `|[x 1] L|` with `L Lᵀ = [W; b] [W; b]ᵀ`.
 
 use crate::backend::{Backend, HeadMatrix, PreparedHead};
-use crate::error::{Result, filled};
+use crate::error::{Result, collected, filled, with_capacity};
 use crate::model::{Model, Vocabulary};
 use crate::plan::Similarity;
 use rayon::prelude::*;
@@ -24,7 +24,7 @@ impl FoldedVocabulary {
     pub fn new(model: &Model, vocabulary: Arc<Vocabulary>, backend: &dyn Backend) -> Result<Self> {
         let space = model.text_space();
         let embeddings = vocabulary.embeddings_for(&space.name, space.dim)?;
-        let head = Affine64::new(model);
+        let head = Affine64::new(model)?;
         let dot = head.scores(&embeddings.rows)?;
         let cosine = head.with_norm(&dot)?;
         Ok(Self { dot: backend.prepare_head(&dot)?, cosine: backend.prepare_head(&cosine)?, vocabulary })
@@ -50,12 +50,13 @@ struct Affine64 {
 }
 
 impl Affine64 {
-    fn new(model: &Model) -> Self {
+    fn new(model: &Model) -> Result<Self> {
         let head = &model.plan().head;
         let (channels, dim) = (head.weight.shape[0], head.text_dim());
-        let bias = head.bias.iter().flat_map(|bias| bias.to_f32().into_owned());
-        let values: Vec<f64> = head.weight.to_f32().iter().copied().chain(bias).map(f64::from).collect();
-        Self { channels, rows: values.len() / dim, dim, values }
+        let rows = channels + usize::from(head.bias.is_some());
+        let mut values = with_capacity(rows * dim, "the head's weights")?;
+        values.extend(head.weight.values().chain(head.bias.iter().flat_map(|bias| bias.values())).map(f64::from));
+        Ok(Self { channels, rows, dim, values })
     }
 
     fn row(&self, row: usize) -> &[f64] {
@@ -71,7 +72,7 @@ impl Affine64 {
                 *score = self.row(row).iter().zip(embedding).map(|(w, &e)| w * f64::from(e)).sum::<f64>() as f32;
             }
         });
-        Ok(self.head_matrix(product, prompts, prompts))
+        self.head_matrix(product, prompts, prompts)
     }
 
     /// `scores` with the columns of L after its own.
@@ -89,14 +90,16 @@ impl Affine64 {
                 *to = *from as f32;
             }
         }
-        Ok(self.head_matrix(joined, columns, scores.prompts))
+        self.head_matrix(joined, columns, scores.prompts)
     }
 
     /// Splits `[rows, columns]` into weight and bias.
-    fn head_matrix(&self, mut values: Vec<f32>, columns: usize, prompts: usize) -> HeadMatrix {
-        let mut bias = values.split_off(self.channels * columns);
-        bias.resize(columns, 0.0);
-        HeadMatrix { rows: self.channels, weight: values, bias, prompts }
+    fn head_matrix(&self, mut values: Vec<f32>, columns: usize, prompts: usize) -> Result<HeadMatrix> {
+        let below = self.channels * columns;
+        let last_row = (0..columns).map(|column| values.get(below + column).copied().unwrap_or(0.0));
+        let bias = collected(last_row, "the folded bias")?;
+        values.truncate(below);
+        Ok(HeadMatrix { rows: self.channels, weight: values, bias, prompts })
     }
 
     /// The lower Cholesky factor of the rows' Gram matrix, row-major. Rows may be dependent (a text space narrower
@@ -138,7 +141,7 @@ mod tests {
             tensors.insert("final.bias".into(), Weight::f32([dim], (0..dim).map(|d| d as f32 * 0.1 - 0.3).collect()));
         }
         let space = TextSpace::published(dim);
-        Affine64::new(&Model::new(graph, tensors, 0.02, space, Provenance::default()).unwrap())
+        Affine64::new(&Model::new(graph, tensors, 0.02, space, Provenance::default()).unwrap()).unwrap()
     }
 
     #[test]

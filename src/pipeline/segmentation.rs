@@ -2,7 +2,7 @@
 
 use super::SegmentOptions;
 use crate::backend::{Outcome, Scores, Stage, Trunk};
-use crate::error::{Error, Result, filled};
+use crate::error::{Error, Result, collected, filled};
 use crate::plan::{Plan, Ranking, Scoring, Similarity};
 use crate::sparse::{NO_VOXEL, decode};
 use std::ops::Range;
@@ -65,19 +65,20 @@ pub(crate) fn split(
         let points = first_point..first_point + length;
         let first = voxels.keys.partition_point(|&key| batch_of(key) < batch);
         let last = voxels.keys.partition_point(|&key| batch_of(key) <= batch);
-        let mut cloud = from_scores(scores, points.clone(), options.kept_labels());
+        let mut cloud = from_scores(scores, points.clone(), options.kept_labels())?;
         let local = |voxel: u32| if voxel == NO_VOXEL { -1 } else { (voxel as usize - first) as i32 };
-        cloud.voxel_of_point = voxels.voxel_of_point[points.clone()].iter().map(|&v| local(v)).collect();
+        cloud.voxel_of_point =
+            collected(voxels.voxel_of_point[points.clone()].iter().map(|&v| local(v)), "the voxels of the points")?;
         let origin = outcome.origins.get(batch).copied().unwrap_or_default();
         let coordinate = |&key: &u64| {
             let cell = decode(key, 0).cell;
             [0, 1, 2].map(|axis| (i64::from(cell[axis]) + origin[axis]) as i32)
         };
-        cloud.coordinates = voxels.keys[first..last].iter().map(coordinate).collect();
-        cloud.logits = rows_of(&scores.logits, voxels.len(), first..last);
+        cloud.coordinates = collected(voxels.keys[first..last].iter().map(coordinate), "the coordinates")?;
+        cloud.logits = rows_of(&scores.logits, voxels.len(), first..last)?;
         let kept = |trunk: &Trunk| Kept { trunk: trunk.clone(), voxels: first..last, plan: Arc::downgrade(plan) };
         all.kept.extend(outcome.trunk.as_ref().map(kept));
-        cloud.features = rows_of(outcome.features.as_deref().unwrap_or(&[]), voxels.len(), first..last);
+        cloud.features = rows_of(outcome.features.as_deref().unwrap_or(&[]), voxels.len(), first..last)?;
         all.clouds.push(cloud);
         first_point = points.end;
     }
@@ -85,21 +86,24 @@ pub(crate) fn split(
 }
 
 /// Rows `range` of `count` rows of values.
-fn rows_of(values: &[f32], count: usize, range: Range<usize>) -> Vec<f32> {
+fn rows_of(values: &[f32], count: usize, range: Range<usize>) -> Result<Vec<f32>> {
     let width = values.len() / count.max(1);
-    values[range.start * width..range.end * width].to_vec()
+    collected(values[range.start * width..range.end * width].iter().copied(), "the values of the voxels")
 }
 
-pub(crate) fn from_scores(scores: &Scores, points: std::ops::Range<usize>, top_k: usize) -> Segmentation {
+/// The labels and scores of points `points` among those of a run.
+pub(crate) fn from_scores(scores: &Scores, points: Range<usize>, top_k: usize) -> Result<Segmentation> {
     let (labels, values) = (&scores.labels[points.start * top_k..], &scores.scores[points.start * top_k..]);
     let (labels, values) = (&labels[..points.len() * top_k], &values[..points.len() * top_k]);
-    Segmentation {
-        labels: labels.iter().copied().step_by(top_k).collect(),
-        scores: values.iter().copied().step_by(top_k).collect(),
-        top_labels: if top_k > 1 { labels.to_vec() } else { Vec::new() },
-        top_scores: if top_k > 1 { values.to_vec() } else { Vec::new() },
+    let several = if top_k > 1 { labels.len() } else { 0 };
+    let (label, score) = ("the labels of the points", "the scores of the points");
+    Ok(Segmentation {
+        labels: collected(labels.iter().copied().step_by(top_k), label)?,
+        scores: collected(values.iter().copied().step_by(top_k), score)?,
+        top_labels: collected(labels[..several].iter().copied(), label)?,
+        top_scores: collected(values[..several].iter().copied(), score)?,
         ..Segmentation::default()
-    }
+    })
 }
 
 /// Sums the prompt scores of several passes per point and ranks the sums.
@@ -134,7 +138,8 @@ pub(crate) fn sum_over_repeats(
         first += length;
         from_scores(&point_scores, first - length..first, options.kept_labels())
     };
-    Ok(Segmentations { clouds: lengths.iter().map(cut).collect(), stages, ..Segmentations::default() })
+    let clouds = lengths.iter().map(cut).collect::<Result<_>>()?;
+    Ok(Segmentations { clouds, stages, ..Segmentations::default() })
 }
 
 fn rank_points(scoring: &Scoring, sums: &[f32], finite: &[bool], top_k: usize) -> Result<Scores> {

@@ -1,7 +1,7 @@
 //! Named weight tensors as files store them: row-major, FP32 or FP16.
 
+use crate::error::{Result, collected};
 use half::f16;
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// The values of one tensor at their stored width.
@@ -44,17 +44,27 @@ impl Weight {
         self.len() == 0
     }
 
-    /// The values as 32-bit floats (exact for both widths).
-    pub fn to_f32(&self) -> Cow<'_, [f32]> {
+    /// Value `index` of the row-major values, widened exactly.
+    pub fn get(&self, index: usize) -> f32 {
         match &self.data {
-            WeightData::F32(values) => Cow::Borrowed(values),
-            WeightData::F16(values) => Cow::Owned(values.iter().map(|v| v.to_f32()).collect()),
+            WeightData::F32(values) => values[index],
+            WeightData::F16(values) => values[index].to_f32(),
         }
     }
 
+    /// All values in order, widened exactly.
+    pub fn values(&self) -> impl ExactSizeIterator<Item = f32> {
+        (0..self.len()).map(|index| self.get(index))
+    }
+
+    /// The same tensor as FP32.
+    pub fn to_f32(&self) -> Result<Self> {
+        Ok(Self::f32(self.shape.clone(), collected(self.values(), "the weights")?))
+    }
+
     /// The same tensor with its values rounded to FP16 (to nearest, ties to even).
-    pub fn to_f16(&self) -> Self {
-        let values = self.to_f32().iter().map(|&v| f16::from_f32(v)).collect();
-        Self { shape: self.shape.clone(), data: WeightData::F16(values) }
+    pub fn to_f16(&self) -> Result<Self> {
+        let values = collected(self.values().map(f16::from_f32), "the weights")?;
+        Ok(Self { shape: self.shape.clone(), data: WeightData::F16(values) })
     }
 }

@@ -6,7 +6,7 @@
 use super::blocks::LocalOffsets;
 use super::levels::NO_ROW;
 use super::{Blocks, Levels};
-use crate::error::{Result, filled, with_capacity};
+use crate::error::{Error, Result, filled, with_capacity};
 use rayon::prelude::*;
 
 /// One input row met by one output row.
@@ -119,17 +119,16 @@ impl KernelMap {
         chunk_rows: usize,
         inputs_of: impl Fn(usize, &mut [u32]) + Sync,
     ) -> Result<Self> {
-        let chunks = (0..output_rows.div_ceil(chunk_rows))
-            .into_par_iter()
-            .map(|chunk| {
-                let rows = chunk * chunk_rows..output_rows.min((chunk + 1) * chunk_rows);
-                let mut table = filled(rows.len() * volume, NO_ROW, "a kernel map")?;
-                for (row, inputs) in rows.zip(table.chunks_exact_mut(volume)) {
-                    inputs_of(row, inputs);
-                }
-                Chunk::from_table(&table, volume)
-            })
-            .collect::<Result<Vec<_>>>()?;
+        let mut chunks = filled(output_rows.div_ceil(chunk_rows), Chunk::default(), "a kernel map")?;
+        chunks.par_iter_mut().enumerate().try_for_each(|(index, chunk)| {
+            let rows = index * chunk_rows..output_rows.min((index + 1) * chunk_rows);
+            let mut table = filled(rows.len() * volume, NO_ROW, "a kernel map")?;
+            for (row, inputs) in rows.zip(table.chunks_exact_mut(volume)) {
+                inputs_of(row, inputs);
+            }
+            *chunk = Chunk::from_table(&table, volume)?;
+            Ok::<(), Error>(())
+        })?;
         Ok(Self { volume, input_rows, output_rows, chunk_rows, chunks })
     }
 

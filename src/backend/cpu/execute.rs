@@ -8,7 +8,7 @@ use super::prepared::{PreparedNetwork, PreparedStep};
 use super::tensor::Tensor;
 use crate::backend::{Control, FeatureSpace, Input, Job, Outcome, Query, Representative, Scores, Stage, Trunk};
 use crate::cloud::{Cloud, quantise};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, collected};
 use crate::plan::{Geometry, Plan, TensorId};
 use crate::sparse::{KernelMap, Levels, Voxels, from_coordinates};
 use std::cmp::Ordering;
@@ -48,7 +48,7 @@ pub(super) fn execute(level: CpuLevel, job: &Job<'_>) -> Result<Outcome> {
 
     let (voxels, origins) = voxelise(&job.input)?;
     clock.lap("quantise", 0)?;
-    let levels = Levels::new(voxels.keys.clone(), plan.levels)?;
+    let levels = Levels::new(collected(voxels.keys.iter().copied(), "the voxel keys")?, plan.levels)?;
     clock.lap("levels", 0)?;
     let maps = kernel_maps(plan, &levels)?;
     clock.lap("kernel maps", 0)?;

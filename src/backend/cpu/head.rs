@@ -4,7 +4,7 @@ use super::level::CpuLevel;
 use super::linear::{Linear, identity_pairs};
 use super::tensor::Tensor;
 use crate::backend::{Control, HeadMatrix, ScoreRequest, Scores};
-use crate::error::{Error, ErrorKind, Result, filled};
+use crate::error::{Error, ErrorKind, Result, collected, filled};
 use crate::plan::{Plan, Ranking, Scoring, Similarity};
 use crate::sparse::{NO_VOXEL, Pair};
 use rayon::prelude::*;
@@ -19,7 +19,13 @@ pub(super) struct PackedHead {
 
 impl PackedHead {
     pub(super) fn new(level: CpuLevel, matrix: &HeadMatrix) -> Result<Self> {
-        let linear = Linear::new(level, matrix.rows, &matrix.weight, &matrix.bias)?;
+        let linear = Linear::new(
+            level,
+            matrix.rows,
+            matrix.columns(),
+            |row, column| matrix.weight[row * matrix.columns() + column],
+            |column| matrix.bias[column],
+        )?;
         Ok(Self { linear, prompts: matrix.prompts })
     }
 }
@@ -60,16 +66,13 @@ pub(super) fn score(
     let pairs = identity_pairs(block_rows);
     let mut logits = scores.logits.chunks_mut(block_rows * scoring.labels.max(1));
     let mut prompt_scores = scores.prompt_scores.chunks_mut(block_rows * head.prompts.max(1));
-    let blocks: Vec<Block<'_>> = ranked
-        .chunks_mut(block_rows * request.top_k)
-        .enumerate()
-        .map(|(index, ranked)| Block {
-            first: rows.start + index * block_rows,
-            ranked,
-            logits: logits.next(),
-            prompt_scores: prompt_scores.next(),
-        })
-        .collect();
+    let ranked_blocks = ranked.chunks_mut(block_rows * request.top_k).enumerate().map(|(index, ranked)| Block {
+        first: rows.start + index * block_rows,
+        ranked,
+        logits: logits.next(),
+        prompt_scores: prompt_scores.next(),
+    });
+    let blocks = collected(ranked_blocks, "the blocks of scores")?;
     blocks.into_par_iter().try_for_each(|block| {
         control.check()?;
         score_block(trunk, head, request, &pairs, block)
@@ -132,9 +135,9 @@ fn score_block(
 
 /// The head's own product, for full text-space features.
 pub(super) fn text_head(level: CpuLevel, plan: &Plan) -> Result<Linear> {
-    let (weight, head) = (plan.head.weight.to_f32(), &plan.head);
-    let bias = head.bias.as_ref().map_or_else(|| vec![0.0; head.text_dim()], |b| b.to_f32().into_owned());
-    Linear::new(level, head.weight.shape[0], &weight, &bias)
+    let (weight, columns) = (&plan.head.weight, plan.head.text_dim());
+    let bias = |column: usize| plan.head.bias.as_ref().map_or(0.0, |bias| bias.get(column));
+    Linear::new(level, weight.shape[0], columns, |row, column| weight.get(row * columns + column), bias)
 }
 
 /// `[v, text dimension]` features.

@@ -4,7 +4,7 @@ use super::level::CpuLevel;
 use super::packed::Packed;
 use super::simd::RowProduct;
 use super::tensor::{LINE, Tensor};
-use crate::error::Result;
+use crate::error::{Result, collected};
 use crate::sparse::Pair;
 
 /// `trunk · weight + bias` in packed form.
@@ -18,12 +18,18 @@ pub(super) struct Linear {
 }
 
 impl Linear {
-    /// From a row-major `[rows, columns]` weight and its `[columns]` bias.
-    pub(super) fn new(level: CpuLevel, rows: usize, weight: &[f32], bias: &[f32]) -> Result<Self> {
-        let columns = bias.len();
-        let packed = Packed::new(level, 1, rows, columns, |_, channel, column| weight[channel * columns + column])?;
-        let mut bias = bias.to_vec();
-        bias.resize(columns.next_multiple_of(LINE), 0.0);
+    /// From the `[rows, columns]` weight and `[columns]` bias that the functions give.
+    pub(super) fn new(
+        level: CpuLevel,
+        rows: usize,
+        columns: usize,
+        weight: impl Fn(usize, usize) -> f32,
+        bias: impl Fn(usize) -> f32,
+    ) -> Result<Self> {
+        let packed = Packed::new(level, 1, rows, columns, |_, row, column| weight(row, column))?;
+        let padded =
+            (0..columns.next_multiple_of(LINE)).map(|column| if column < columns { bias(column) } else { 0.0 });
+        let bias = collected(padded, "the bias")?;
         Ok(Self { level, packed, columns, bias })
     }
 

@@ -39,7 +39,7 @@ impl PreparedNetwork {
 
 /// A product's weights, times its scale, split by source.
 pub(super) fn pack_product(level: CpuLevel, plan: &Plan, product: &Product) -> Result<Vec<(TensorId, Packed)>> {
-    let values = product.weight.to_f32();
+    let weight = &product.weight;
     let columns = product.affine.scale.len();
     let channels: usize = product.sources.iter().map(|&source| plan.tensor(source).channels).sum();
     let mut first = 0;
@@ -47,7 +47,7 @@ pub(super) fn pack_product(level: CpuLevel, plan: &Plan, product: &Product) -> R
     for &source in &product.sources {
         let c_in = plan.tensor(source).channels;
         let weights = Packed::new(level, product.geometry.volume(), c_in, columns, |offset, channel, column| {
-            let value = values[(offset * channels + first + channel) * columns + column];
+            let value = weight.get((offset * channels + first + channel) * columns + column);
             (f64::from(value) * product.affine.scale[column]) as f32
         })?;
         packed.push((source, weights));

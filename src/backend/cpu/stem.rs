@@ -5,7 +5,7 @@
 use super::prepared::pack_shift;
 use super::tensor::{LINE, Tensor};
 use crate::backend::Control;
-use crate::error::{Error, Result, filled};
+use crate::error::{Error, Result, filled, with_capacity};
 use crate::plan::Stem;
 use crate::sparse::{Blocks, Levels};
 use rayon::prelude::*;
@@ -24,10 +24,10 @@ impl PackedStem {
     pub(super) fn new(stem: &Stem) -> Result<Self> {
         let columns = stem.affine.scale.len();
         let (stride, patterns) = (columns.next_multiple_of(LINE), 1 << stem.size);
-        let values = stem.weight.to_f32();
+        let values = &stem.weight;
         let channels = values.len() / (stem.size.pow(3) * columns);
         let weight = |offset: usize, column: usize| -> f64 {
-            (0..channels).map(|channel| f64::from(values[(offset * channels + channel) * columns + column])).sum()
+            (0..channels).map(|channel| f64::from(values.get((offset * channels + channel) * columns + column))).sum()
         };
         let mut table = filled(stem.size.pow(2) * patterns * stride, 0.0_f32, "the stem's table")?;
         for (entry, sums) in table.chunks_exact_mut(stride).enumerate() {
@@ -45,7 +45,7 @@ impl PackedStem {
     pub(super) fn run(&self, levels: &Levels, control: Control<'_>, output: &mut Tensor) -> Result<u64> {
         let blocks = Blocks::new(levels, 0)?;
         let stride = output.stride;
-        let rows_by_block = BlockRows { rest: output.as_mut_slice(), blocks: &blocks, stride }.split();
+        let rows_by_block = split_rows(output.as_mut_slice(), &blocks, stride)?;
         let lookups: u64 = rows_by_block
             .into_par_iter()
             .with_min_len(16)
@@ -83,23 +83,14 @@ impl PackedStem {
 }
 
 /// Cuts the output rows at the block boundaries.
-struct BlockRows<'a, 'b> {
-    rest: &'a mut [f32],
-    blocks: &'b Blocks<'b>,
-    stride: usize,
-}
-
-impl<'a> BlockRows<'a, '_> {
-    fn split(self) -> Vec<(usize, &'a mut [f32])> {
-        let mut rest = self.rest;
-        (0..self.blocks.len())
-            .map(|block| {
-                let (rows, after) = std::mem::take(&mut rest).split_at_mut(self.blocks.rows(block).len() * self.stride);
-                rest = after;
-                (block, rows)
-            })
-            .collect()
+fn split_rows<'a>(mut rest: &'a mut [f32], blocks: &Blocks<'_>, stride: usize) -> Result<Vec<(usize, &'a mut [f32])>> {
+    let mut parts = with_capacity(blocks.len(), "the rows by block")?;
+    for block in 0..blocks.len() {
+        let (rows, after) = rest.split_at_mut(blocks.rows(block).len() * stride);
+        parts.push((block, rows));
+        rest = after;
     }
+    Ok(parts)
 }
 
 #[cfg(test)]
