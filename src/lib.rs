@@ -4,11 +4,12 @@
 //! and Diff2Scene (both ECCV 2024) as one library without Python, PyTorch or MinkowskiEngine.
 //!
 //! The floors of the house, top to bottom; a file imports only from its own floor or from those below it:
-//! `ffi` (the C interface), [`session`], [`pipeline`], [`model`], [`backend`], [`plan`], [`sparse`], [`cloud`], [`random`] and [`error`].
+//! `ffi` (the C interface), [`session`], [`pipeline`], [`model`], [`backend`], [`plan`], [`sparse`], [`cloud`], [`random`], [`cancel`] and [`error`].
 
 mod ffi;
 
 pub mod backend;
+pub mod cancel;
 pub mod cloud;
 pub mod error;
 pub mod model;

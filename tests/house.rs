@@ -20,7 +20,7 @@ const FLOORS: [&[&str]; 11] = [
     &["superpoint", "fusion", "mask"],
     &["sparse"],
     &["cloud"],
-    &["random"],
+    &["random", "cancel"],
     &["error"],
 ];
 

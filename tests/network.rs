@@ -6,6 +6,7 @@ mod support;
 
 use openvocab3d::ErrorKind;
 use openvocab3d::backend::{Control, FeatureSpace};
+use openvocab3d::cancel::Cancel;
 use openvocab3d::model::InputFeatures;
 use support::generate::{
     Shape, batched, negative_and_far, random_features, random_net, random_params, scattered, shuffle,
@@ -190,11 +191,11 @@ fn runs_can_be_stopped() {
     let rows = surface_coordinates(91, 300);
     let mut session = session(&model, best(), 2);
     let cancel = AtomicBool::new(true);
-    let control = Control { cancel: Some(&cancel), progress: None };
+    let control = Control { cancel: Cancel::when(&cancel), progress: None };
     let error = session.forward(&rows, None, FeatureSpace::Text, control).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
     let stop_half_way = |done: f32| done < 0.5;
-    let control = Control { cancel: None, progress: Some(&stop_half_way) };
+    let control = Control { progress: Some(&stop_half_way), ..Control::default() };
     let error = session.forward(&rows, None, FeatureSpace::Text, control).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
     assert!(session.forward(&rows, None, FeatureSpace::Text, Control::default()).is_ok(), "the next call works");

@@ -7,6 +7,7 @@
 mod support;
 
 use openvocab3d::backend::{Backend, Control, FeatureSpace, Input, Job};
+use openvocab3d::cancel::Cancel;
 use openvocab3d::cloud::{Cloud, GridOrigin, StridedView, quantise};
 use openvocab3d::model::weights::Weight;
 use openvocab3d::model::{InputFeatures, Model, Vocabulary};
@@ -324,8 +325,10 @@ fn the_published_voxeliser() {
     for folder in folders(&root.join("voxelizer")) {
         let voxel_size = read_case(&folder)["voxel_size"].as_f64().unwrap();
         let points = read_positions(&folder.join("points.npy"));
-        let cells = quantise(&Cloud::from_xyz(&points), voxel_size, GridOrigin::Minimum, None).unwrap().cells;
-        let voxels = Voxels::from_cells(&[&cells]).unwrap();
+        let cells = quantise(&Cloud::from_xyz(&points), voxel_size, GridOrigin::Minimum, None, Cancel::default())
+            .unwrap()
+            .cells;
+        let voxels = Voxels::from_cells(&[&cells], Cancel::default()).unwrap();
         let (_, coords) = read_i32(&folder.join("coords.npy"));
         assert_eq!(voxels.len(), coords.len() / 3);
         let first = read_rows(&folder.join("first_point.npy"));

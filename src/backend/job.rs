@@ -1,5 +1,6 @@
 //! What a backend is asked to do and what it gives back.
 
+use crate::cancel::Cancel;
 use crate::cloud::{Cloud, GridOrigin};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Plan, Scoring};
@@ -8,7 +9,6 @@ use std::any::Any;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Runs plans on one device.
@@ -158,26 +158,16 @@ pub struct ScoreRequest<'a> {
 /// Progress and cancellation of a run.
 #[derive(Clone, Copy, Default)]
 pub struct Control<'a> {
-    /// Stops the run when it becomes true.
-    pub cancel: Option<&'a AtomicBool>,
+    /// Stops the run when it is set off.
+    pub cancel: Cancel<'a>,
     /// Called with the fraction done; returning false stops the run.
     pub progress: Option<&'a (dyn Fn(f32) -> bool + Sync)>,
 }
 
 impl Control<'_> {
-    /// An error if the run is to stop.
-    pub fn check(&self) -> Result<()> {
-        match self.cancel {
-            Some(flag) if flag.load(Ordering::Relaxed) => {
-                Err(Error::new(ErrorKind::Cancelled, "the run was cancelled"))
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Reports `fraction` and asks whether to go on.
     pub fn report(&self, fraction: f32) -> Result<()> {
-        self.check()?;
+        self.cancel.check()?;
         match self.progress {
             Some(progress) if !progress(fraction) => {
                 Err(Error::new(ErrorKind::Cancelled, "the run was stopped by the progress callback"))

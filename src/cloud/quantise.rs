@@ -1,6 +1,7 @@
 //! Points to integer voxel cells, as the published voxeliser does it: float64, floor, then a shift by whole cells.
 
 use super::Cloud;
+use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result, filled};
 use rayon::prelude::*;
 
@@ -13,6 +14,9 @@ pub const NO_CELL: [u32; 3] = [u32::MAX; 3];
 /// Tensor stride of the coarsest level: world-anchored clouds are shifted by multiples of it, so that every
 /// coarse cell stays the same set of voxels.
 const COARSEST_STRIDE: i64 = 16;
+
+/// Points of one thread's task, and between two looks at the cancel token.
+const BLOCK: usize = 1 << 13;
 
 /// Which lattice the voxels stand on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,6 +44,7 @@ pub fn quantise(
     voxel_size: f64,
     grid_origin: GridOrigin,
     rotation_scale: Option<&[[f64; 3]; 3]>,
+    cancel: Cancel<'_>,
 ) -> Result<Quantised> {
     let cells_per_metre = 1.0 / voxel_size;
     let cell_of = |index: usize| -> [f64; 3] {
@@ -49,15 +54,19 @@ pub fn quantise(
         }
         point.map(|v| (v * cells_per_metre).floor())
     };
-    let (low, high) = bounds(cloud.len(), &cell_of);
+    let (low, high) = bounds(cloud.len(), &cell_of, cancel)?;
     let shift = shift_for(low, high, voxel_size, grid_origin)?;
     let mut cells = filled(cloud.len(), NO_CELL, "the cells of the points")?;
-    cells.par_iter_mut().enumerate().with_min_len(4096).for_each(|(index, cell)| {
-        let position = cell_of(index);
-        if position.iter().all(|v| v.is_finite()) {
-            *cell = [0, 1, 2].map(|axis| (position[axis] as i64 - shift[axis]) as u32);
+    cells.par_chunks_mut(BLOCK).enumerate().try_for_each(|(block, cells)| {
+        cancel.check()?;
+        for (index, cell) in (block * BLOCK..).zip(cells) {
+            let position = cell_of(index);
+            if position.iter().all(|v| v.is_finite()) {
+                *cell = [0, 1, 2].map(|axis| (position[axis] as i64 - shift[axis]) as u32);
+            }
         }
-    });
+        Ok::<(), Error>(())
+    })?;
     let origin = match grid_origin {
         GridOrigin::Minimum => [0; 3],
         GridOrigin::World => shift,
@@ -65,16 +74,19 @@ pub fn quantise(
     Ok(Quantised { cells, origin })
 }
 
+type Bounds = ([f64; 3], [f64; 3]);
+
 /// The per-axis minimum and maximum over the points whose cell is finite on all axes.
-fn bounds(count: usize, cell_of: &(impl Fn(usize) -> [f64; 3] + Sync)) -> ([f64; 3], [f64; 3]) {
+fn bounds(count: usize, cell_of: &(impl Fn(usize) -> [f64; 3] + Sync), cancel: Cancel<'_>) -> Result<Bounds> {
     let nothing = ([f64::INFINITY; 3], [f64::NEG_INFINITY; 3]);
-    (0..count)
-        .into_par_iter()
-        .with_min_len(4096)
-        .map(cell_of)
-        .filter(|cell| cell.iter().all(|v| v.is_finite()))
-        .fold(|| nothing, |(low, high), cell| (join(low, cell, f64::min), join(high, cell, f64::max)))
-        .reduce(|| nothing, |a, b| (join(a.0, b.0, f64::min), join(a.1, b.1, f64::max)))
+    let of_block = |block: usize| -> Result<Bounds> {
+        cancel.check()?;
+        let cells = (block * BLOCK..count.min((block + 1) * BLOCK)).map(cell_of);
+        let finite = cells.filter(|cell| cell.iter().all(|v| v.is_finite()));
+        Ok(finite.fold(nothing, |(low, high), cell| (join(low, cell, f64::min), join(high, cell, f64::max))))
+    };
+    let join_both = |a: Bounds, b: Bounds| Ok((join(a.0, b.0, f64::min), join(a.1, b.1, f64::max)));
+    (0..count.div_ceil(BLOCK)).into_par_iter().map(of_block).try_reduce(|| nothing, join_both)
 }
 
 fn join(a: [f64; 3], b: [f64; 3], pick: fn(f64, f64) -> f64) -> [f64; 3] {
@@ -122,7 +134,7 @@ mod tests {
     use super::*;
 
     fn cells(points: &[[f32; 3]], voxel: f64, origin: GridOrigin) -> Result<Quantised> {
-        quantise(&Cloud::from_xyz(points), voxel, origin, None)
+        quantise(&Cloud::from_xyz(points), voxel, origin, None, Cancel::default())
     }
 
     #[test]
@@ -167,7 +179,7 @@ mod tests {
         let far = near.map(|p| [p[0] + 512_000.0, p[1] + 5_400_000.0, p[2]]);
         let of = |points: &[[f64; 3]]| {
             let cloud = Cloud { positions: super::super::StridedView::packed_f64(points), ..Cloud::from_xyz(&[]) };
-            quantise(&cloud, 0.0625, GridOrigin::Minimum, None).unwrap().cells
+            quantise(&cloud, 0.0625, GridOrigin::Minimum, None, Cancel::default()).unwrap().cells
         };
         assert_eq!(of(&near), of(&far));
     }

@@ -9,6 +9,7 @@ use super::status::ov3d_status;
 use super::vocabulary::{VocabularyObject, ov3d_vocabulary};
 use super::{check_out, device, guard, handle, out};
 use crate::backend::Control;
+use crate::cancel::Cancel;
 use crate::cloud::Cloud;
 use crate::error::{Error, ErrorKind, Result, collected};
 use crate::pipeline::{Segmentation, Segmentations};
@@ -330,7 +331,7 @@ fn run(lease: Lease, clouds: &[Cloud<'_>], request: &Request, mut unfinished: Un
         let progress = |fraction: f32| request.report(fraction);
         let progress: Option<&(dyn Fn(f32) -> bool + Sync)> =
             if request.wants_progress() { Some(&progress) } else { None };
-        let control = Control { cancel: Some(&lease.0.cancel), progress };
+        let control = Control { cancel: Cancel::when(&lease.0.cancel), progress };
         let mut session = lease.0.session.lock();
         let results = session.segment(clouds, &request.options, control)?;
         let label_count = session.vocabulary().map_or(0, |vocabulary| vocabulary.len());
@@ -405,7 +406,7 @@ pub extern "C" fn ov3d_session_query(
         let lease = object.lease()?;
         let label_count = vocabulary.len();
         let progress = |fraction: f32| request.report(fraction);
-        let control = Control { cancel: Some(&lease.0.cancel), progress: Some(&progress) };
+        let control = Control { cancel: Cancel::when(&lease.0.cancel), progress: Some(&progress) };
         let voxel_of_point = &source.segmentation.voxel_of_point;
         let mut answer = lease.0.session.lock().query(kept, voxel_of_point, vocabulary, &request.options, control)?;
         answer.coordinates = collected(source.segmentation.coordinates.iter().copied(), "the coordinates")?;

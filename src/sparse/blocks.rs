@@ -148,6 +148,7 @@ fn linear(morton: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cancel::Cancel;
     use crate::sparse::Voxels;
 
     #[test]
@@ -166,8 +167,8 @@ mod tests {
     #[test]
     fn windows_hold_what_is_occupied() {
         let cells: Vec<[u32; 3]> = (0..900_u32).map(|i| [i * 7919 % 13, i * 104_729 % 11, i * 31 % 17]).collect();
-        let voxels = Voxels::from_cells(&[&cells]).unwrap();
-        let levels = Levels::new(voxels.keys, 5).unwrap();
+        let voxels = Voxels::from_cells(&[&cells], Cancel::default()).unwrap();
+        let levels = Levels::new(voxels.keys, 5, Cancel::default()).unwrap();
         let blocks = Blocks::new(&levels, 0).unwrap();
         for block in 0..blocks.len() {
             let window = blocks.window(block);

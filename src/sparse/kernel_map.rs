@@ -6,6 +6,7 @@
 use super::blocks::LocalOffsets;
 use super::levels::NO_ROW;
 use super::{Blocks, Levels};
+use crate::cancel::Cancel;
 use crate::error::{Error, Result, filled, with_capacity};
 use rayon::prelude::*;
 
@@ -74,18 +75,26 @@ pub struct KernelMap {
 
 impl KernelMap {
     /// The map of a submanifold convolution with a centred kernel of `size` 1, 3 or 5 on level `depth`.
-    pub fn submanifold(levels: &Levels, depth: usize, size: usize, chunk_rows: usize) -> Result<Self> {
+    pub fn submanifold(
+        levels: &Levels,
+        depth: usize,
+        size: usize,
+        chunk_rows: usize,
+        cancel: Cancel<'_>,
+    ) -> Result<Self> {
         let rows = levels.level(depth).len();
         if size == 1 {
-            return Self::build(1, rows, rows, chunk_rows, |row, inputs| inputs[0] = row as u32);
+            return Self::build([1, rows, rows], chunk_rows, cancel, |row, inputs| inputs[0] = row as u32);
         }
         let blocks = Blocks::new(levels, depth)?;
         let lookup = LocalOffsets::new(size);
-        Self::build(size.pow(3), rows, rows, chunk_rows, |row, inputs| blocks.neighbours_of(row, &lookup, inputs))
+        Self::build([size.pow(3), rows, rows], chunk_rows, cancel, |row, inputs| {
+            blocks.neighbours_of(row, &lookup, inputs)
+        })
     }
 
     /// The map of a convolution of kernel and stride 2 from level `depth` to `depth + 1`.
-    pub fn strided(levels: &Levels, depth: usize, chunk_rows: usize) -> Result<Self> {
+    pub fn strided(levels: &Levels, depth: usize, chunk_rows: usize, cancel: Cancel<'_>) -> Result<Self> {
         let (fine, coarse) = (levels.level(depth), levels.level(depth + 1));
         // Children of a voxel are contiguous: the first is where the parent changes.
         let mut first_child = with_capacity(coarse.len() + 1, "a strided kernel map")?;
@@ -95,7 +104,7 @@ impl KernelMap {
             }
         }
         first_child.push(fine.len());
-        Self::build(8, fine.len(), coarse.len(), chunk_rows, |row, inputs| {
+        Self::build([8, fine.len(), coarse.len()], chunk_rows, cancel, |row, inputs| {
             for child in first_child[row]..first_child[row + 1] {
                 inputs[(fine.keys[child] & 7) as usize] = child as u32;
             }
@@ -104,23 +113,23 @@ impl KernelMap {
 
     /// The map of a transposed convolution of kernel and stride 2 from level `depth + 1` back to `depth`: the
     /// strided map with its sides exchanged and the offset unchanged.
-    pub fn transposed(levels: &Levels, depth: usize, chunk_rows: usize) -> Result<Self> {
+    pub fn transposed(levels: &Levels, depth: usize, chunk_rows: usize, cancel: Cancel<'_>) -> Result<Self> {
         let (fine, coarse) = (levels.level(depth), levels.level(depth + 1));
-        Self::build(8, coarse.len(), fine.len(), chunk_rows, |row, inputs| {
+        Self::build([8, coarse.len(), fine.len()], chunk_rows, cancel, |row, inputs| {
             inputs[(fine.keys[row] & 7) as usize] = fine.parents[row];
         })
     }
 
     /// `inputs_of(row, inputs)` fills the input row per offset; `inputs` arrives as all [`NO_ROW`].
     fn build(
-        volume: usize,
-        input_rows: usize,
-        output_rows: usize,
+        [volume, input_rows, output_rows]: [usize; 3],
         chunk_rows: usize,
+        cancel: Cancel<'_>,
         inputs_of: impl Fn(usize, &mut [u32]) + Sync,
     ) -> Result<Self> {
         let mut chunks = filled(output_rows.div_ceil(chunk_rows), Chunk::default(), "a kernel map")?;
         chunks.par_iter_mut().enumerate().try_for_each(|(index, chunk)| {
+            cancel.check()?;
             let rows = index * chunk_rows..output_rows.min((index + 1) * chunk_rows);
             let mut table = filled(rows.len() * volume, NO_ROW, "a kernel map")?;
             for (row, inputs) in rows.zip(table.chunks_exact_mut(volume)) {
@@ -169,8 +178,8 @@ mod tests {
     #[test]
     fn submanifold_maps_are_what_a_dictionary_finds() {
         for (count, chunk_rows) in [(0, 64), (1, 64), (63, 64), (64, 64), (65, 64), (900, 37)] {
-            let voxels = Voxels::from_cells(&[&cells(count), &cells(count / 2)]).unwrap();
-            let levels = Levels::new(voxels.keys, 5).unwrap();
+            let voxels = Voxels::from_cells(&[&cells(count), &cells(count / 2)], Cancel::default()).unwrap();
+            let levels = Levels::new(voxels.keys, 5, Cancel::default()).unwrap();
             for (depth, size) in [(0, 1), (0, 3), (0, 5), (1, 3), (2, 3), (4, 3), (4, 5)] {
                 let level = levels.level(depth);
                 let place = |row: usize| {
@@ -187,7 +196,7 @@ mod tests {
                     }
                 }
                 want.sort_unstable();
-                let map = KernelMap::submanifold(&levels, depth, size, chunk_rows).unwrap();
+                let map = KernelMap::submanifold(&levels, depth, size, chunk_rows, Cancel::default()).unwrap();
                 assert_eq!(flatten(&map), want, "{count} points, level {depth}, kernel {size}");
                 assert_eq!(map.pair_count(), want.len() as u64);
             }
@@ -196,11 +205,11 @@ mod tests {
 
     #[test]
     fn transposed_maps_are_strided_maps_exchanged() {
-        let voxels = Voxels::from_cells(&[&cells(800)]).unwrap();
-        let levels = Levels::new(voxels.keys, 5).unwrap();
+        let voxels = Voxels::from_cells(&[&cells(800)], Cancel::default()).unwrap();
+        let levels = Levels::new(voxels.keys, 5, Cancel::default()).unwrap();
         for depth in 0..4 {
-            let down = flatten(&KernelMap::strided(&levels, depth, 50).unwrap());
-            let up = flatten(&KernelMap::transposed(&levels, depth, 70).unwrap());
+            let down = flatten(&KernelMap::strided(&levels, depth, 50, Cancel::default()).unwrap());
+            let up = flatten(&KernelMap::transposed(&levels, depth, 70, Cancel::default()).unwrap());
             let mut exchanged: Vec<_> = down.iter().map(|&(offset, input, output)| (offset, output, input)).collect();
             exchanged.sort_unstable();
             assert_eq!(up, exchanged);

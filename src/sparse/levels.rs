@@ -1,6 +1,7 @@
 //! Coarser levels: each is the set of parents of the one below, in the same order, found by a scan.
 
 use super::key::{Voxel, cells_per_axis, decode, encode_at};
+use crate::cancel::Cancel;
 use crate::error::{Result, filled, with_capacity};
 
 /// The voxels of one level; tensor stride 2^level.
@@ -36,9 +37,10 @@ pub(super) const NO_ROW: u32 = u32::MAX;
 impl Levels {
     /// Levels 0 to `count - 1` over the sorted unique level-0 `keys`, and the two above them whose voxels are the
     /// 4x4x4 blocks through which neighbours are found.
-    pub fn new(keys: Vec<u64>, count: usize) -> Result<Self> {
+    pub fn new(keys: Vec<u64>, count: usize, cancel: Cancel<'_>) -> Result<Self> {
         let mut levels = vec![Level { keys, parents: Vec::new() }];
         for depth in 1..count + 2 {
+            cancel.check()?;
             let fine = &mut levels[depth - 1];
             let coarse_len = fine.keys.chunk_by(|a, b| a >> 3 == b >> 3).count();
             let mut coarse: Vec<u64> = with_capacity(coarse_len, "the coarse voxels")?;
@@ -101,8 +103,8 @@ mod tests {
     #[test]
     fn parents_are_sorted_and_complete() {
         let cells: Vec<[u32; 3]> = (0..200_u32).map(|i| [i * 7 % 40, i * 13 % 40, i * 29 % 40]).collect();
-        let voxels = Voxels::from_cells(&[&cells]).unwrap();
-        let levels = Levels::new(voxels.keys, 5).unwrap();
+        let voxels = Voxels::from_cells(&[&cells], Cancel::default()).unwrap();
+        let levels = Levels::new(voxels.keys, 5, Cancel::default()).unwrap();
         for depth in 0..6 {
             let (fine, coarse) = (levels.level(depth), levels.level(depth + 1));
             assert!(coarse.keys.is_sorted_by(|a, b| a < b));
@@ -114,7 +116,7 @@ mod tests {
 
     #[test]
     fn an_empty_call_has_empty_levels() {
-        let levels = Levels::new(Vec::new(), 5).unwrap();
+        let levels = Levels::new(Vec::new(), 5, Cancel::default()).unwrap();
         assert!((0..7).all(|depth| levels.level(depth).is_empty()));
     }
 
@@ -122,8 +124,8 @@ mod tests {
     fn blocks_and_search_agree_on_neighbours() {
         let mut cells: Vec<[u32; 3]> = (0..3000_u32).map(|i| [i * 7919 % 23, i * 104_729 % 19, i * 31 % 17]).collect();
         cells.extend([[0, 0, 0], [(1 << 18) - 1; 3], [1 << 17, 0, (1 << 18) - 1]]);
-        let voxels = Voxels::from_cells(&[&cells, &cells[..500]]).unwrap();
-        let levels = Levels::new(voxels.keys, 5).unwrap();
+        let voxels = Voxels::from_cells(&[&cells, &cells[..500]], Cancel::default()).unwrap();
+        let levels = Levels::new(voxels.keys, 5, Cancel::default()).unwrap();
         for depth in 0..5 {
             let by_blocks = levels.neighbours(depth).unwrap();
             for (row, neighbours) in by_blocks.iter().enumerate() {

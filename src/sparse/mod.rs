@@ -8,6 +8,7 @@ mod kernel_map;
 mod key;
 mod levels;
 mod offsets;
+mod sort;
 mod voxels;
 
 pub use blocks::Blocks;

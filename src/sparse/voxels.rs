@@ -1,12 +1,16 @@
 //! Occupied voxels of a call: unique sorted keys, and which points lie in which voxel.
 
 use super::key::{BATCH_LIMIT, Voxel, encode};
+use super::sort::sort_by_key;
+use crate::cancel::Cancel;
 use crate::cloud::{MAX_EXTENT, NO_CELL};
 use crate::error::{Error, ErrorKind, Result, filled, with_capacity};
-use rayon::prelude::*;
 
 /// The voxel of a point that has none, because its position is not finite.
 pub const NO_VOXEL: u32 = u32::MAX;
+
+/// Points between two looks at the cancel token.
+const BLOCK: usize = 1 << 16;
 
 /// The occupied voxels in key order, and the points of each.
 #[derive(Debug, Clone, Default)]
@@ -24,7 +28,7 @@ pub struct Voxels {
 impl Voxels {
     /// The voxels of one or several clouds: `cells[b]` holds the cells of cloud `b`. Points are numbered through
     /// the clouds in order; those whose cell is [`NO_CELL`] belong to no voxel.
-    pub fn from_cells(cells: &[&[[u32; 3]]]) -> Result<Self> {
+    pub fn from_cells(cells: &[&[[u32; 3]]], cancel: Cancel<'_>) -> Result<Self> {
         if cells.len() > BATCH_LIMIT {
             return Err(Error::argument(format!("{} clouds in one call; at most {BATCH_LIMIT} fit", cells.len())));
         }
@@ -38,19 +42,22 @@ impl Voxels {
         let mut keyed: Vec<(u64, u32)> = with_capacity(count, "the voxel keys")?;
         let mut point = 0_u32;
         for (batch, cells) in cells.iter().enumerate() {
-            for &cell in *cells {
-                if cell != NO_CELL {
-                    keyed.push((encode(Voxel { batch: batch as u32, cell }), point));
+            for block in cells.chunks(BLOCK) {
+                cancel.check()?;
+                for &cell in block {
+                    if cell != NO_CELL {
+                        keyed.push((encode(Voxel { batch: batch as u32, cell }), point));
+                    }
+                    point += 1;
                 }
-                point += 1;
             }
         }
-        // Key, then point index: the order of a stable sort, whatever the number of threads.
-        keyed.par_sort_unstable();
-        Self::from_sorted(&keyed, count)
+        Self::from_keyed(keyed, count, cancel)
     }
 
-    fn from_sorted(keyed: &[(u64, u32)], count: usize) -> Result<Self> {
+    /// From (key, point) in the order of the points; `count` points in all.
+    fn from_keyed(mut keyed: Vec<(u64, u32)>, count: usize, cancel: Cancel<'_>) -> Result<Self> {
+        sort_by_key(&mut keyed, cancel)?;
         let voxels = keyed.chunk_by(|a, b| a.0 == b.0).count();
         let mut this = Self {
             keys: with_capacity(voxels, "the voxel keys")?,
@@ -58,13 +65,16 @@ impl Voxels {
             points: with_capacity(keyed.len(), "the points by voxel")?,
             voxel_of_point: filled(count, NO_VOXEL, "the voxel of each point")?,
         };
-        for &(key, point) in keyed {
-            if this.keys.last() != Some(&key) {
-                this.starts.push(this.points.len() as u32);
-                this.keys.push(key);
+        for block in keyed.chunks(BLOCK) {
+            cancel.check()?;
+            for &(key, point) in block {
+                if this.keys.last() != Some(&key) {
+                    this.starts.push(this.points.len() as u32);
+                    this.keys.push(key);
+                }
+                this.voxel_of_point[point as usize] = this.keys.len() as u32 - 1;
+                this.points.push(point);
             }
-            this.voxel_of_point[point as usize] = this.keys.len() as u32 - 1;
-            this.points.push(point);
         }
         this.starts.push(this.points.len() as u32);
         Ok(this)
@@ -88,7 +98,7 @@ impl Voxels {
 
 /// Voxels from ready-made coordinate rows `[batch, x, y, z]`, which keep their place relative to the coarse cells:
 /// each cloud is shifted by multiples of 16 only. A repeated coordinate joins the voxel of its first row.
-pub fn from_coordinates(rows: &[[i32; 4]]) -> Result<Voxels> {
+pub fn from_coordinates(rows: &[[i32; 4]], cancel: Cancel<'_>) -> Result<Voxels> {
     let batches = rows.iter().map(|r| r[0]).max().map_or(0, |b| i64::from(b) + 1);
     if let Some(row) = rows.iter().position(|r| r[0] < 0 || r[0] as usize >= BATCH_LIMIT) {
         let batch = rows[row][0];
@@ -113,8 +123,7 @@ pub fn from_coordinates(rows: &[[i32; 4]]) -> Result<Voxels> {
         }
         keyed.push((encode(Voxel { batch: batch as u32, cell: cell.map(|v| v as u32) }), index as u32));
     }
-    keyed.par_sort_unstable();
-    Voxels::from_sorted(&keyed, rows.len())
+    Voxels::from_keyed(keyed, rows.len(), cancel)
 }
 
 #[cfg(test)]
@@ -124,7 +133,7 @@ mod tests {
     #[test]
     fn duplicates_join_one_voxel_whose_first_point_is_the_lowest() {
         let cells = [[5, 5, 5], [1, 2, 3], NO_CELL, [5, 5, 5], [1, 2, 3]];
-        let voxels = Voxels::from_cells(&[&cells]).unwrap();
+        let voxels = Voxels::from_cells(&[&cells], Cancel::default()).unwrap();
         assert_eq!(voxels.len(), 2);
         assert_eq!(voxels.points_of(0), [1, 4]);
         assert_eq!(voxels.points_of(1), [0, 3]);
@@ -133,19 +142,19 @@ mod tests {
 
     #[test]
     fn clouds_of_one_call_do_not_meet() {
-        let voxels = Voxels::from_cells(&[&[[0, 0, 0]], &[], &[[0, 0, 0], [1, 0, 0]]]).unwrap();
+        let voxels = Voxels::from_cells(&[&[[0, 0, 0]], &[], &[[0, 0, 0], [1, 0, 0]]], Cancel::default()).unwrap();
         assert_eq!(voxels.voxel_of_point, [0, 1, 2]);
-        assert!(Voxels::from_cells(&[]).unwrap().is_empty());
+        assert!(Voxels::from_cells(&[], Cancel::default()).unwrap().is_empty());
     }
 
     #[test]
     fn coordinates_shift_by_sixteens_only() {
-        let voxels = from_coordinates(&[[0, -1, 17, 5], [0, 0, 17, 5], [0, -1, 17, 5]]).unwrap();
+        let voxels = from_coordinates(&[[0, -1, 17, 5], [0, 0, 17, 5], [0, -1, 17, 5]], Cancel::default()).unwrap();
         assert_eq!(voxels.keys, [[15, 1, 5], [16, 1, 5]].map(|cell| encode(Voxel { batch: 0, cell })));
         assert_eq!(voxels.voxel_of_point, [0, 1, 0]);
-        assert!(from_coordinates(&[[-1, 0, 0, 0]]).is_err());
-        assert!(from_coordinates(&[[1024, 0, 0, 0]]).is_err());
-        let error = from_coordinates(&[[0, i32::MIN, 0, 0], [0, i32::MAX, 0, 0]]).unwrap_err();
+        assert!(from_coordinates(&[[-1, 0, 0, 0]], Cancel::default()).is_err());
+        assert!(from_coordinates(&[[1024, 0, 0, 0]], Cancel::default()).is_err());
+        let error = from_coordinates(&[[0, i32::MIN, 0, 0], [0, i32::MAX, 0, 0]], Cancel::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::OutOfRange);
     }
 }

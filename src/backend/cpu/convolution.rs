@@ -63,7 +63,7 @@ impl PackedConvolution {
         let Some(first) = maps.first() else { return Err(Error::internal("a convolution without a product")) };
         let (chunk_rows, stride) = (first.chunk_rows, output.stride);
         output.as_mut_slice().par_chunks_mut(chunk_rows * stride).enumerate().try_for_each(|(index, rows)| {
-            operands.control.check()?;
+            operands.control.cancel.check()?;
             self.initialise(operands, index * chunk_rows, rows, stride);
             for (product, map) in self.products.iter().zip(&maps) {
                 product.accumulate(operands, &map.chunks[index], rows, stride);

@@ -7,6 +7,7 @@ use super::memory;
 use super::prepared::{PreparedNetwork, PreparedStep};
 use super::tensor::Tensor;
 use crate::backend::{Control, FeatureSpace, Input, Job, Outcome, Query, Representative, Scores, Stage, Trunk};
+use crate::cancel::Cancel;
 use crate::cloud::{Cloud, quantise};
 use crate::error::{Error, ErrorKind, Result, collected};
 use crate::plan::{Geometry, Plan, TensorId};
@@ -46,11 +47,12 @@ pub(super) fn execute(level: CpuLevel, job: &Job<'_>) -> Result<Outcome> {
     let mut clock = Clock { control: job.control, stages: Vec::new(), planned, start: Instant::now() };
     job.control.report(0.0)?;
 
-    let (voxels, origins) = voxelise(&job.input)?;
+    let (voxels, origins) = voxelise(&job.input, job.control.cancel)?;
     clock.lap("quantise", 0)?;
-    let levels = Levels::new(collected(voxels.keys.iter().copied(), "the voxel keys")?, plan.levels)?;
+    let levels =
+        Levels::new(collected(voxels.keys.iter().copied(), "the voxel keys")?, plan.levels, job.control.cancel)?;
     clock.lap("levels", 0)?;
-    let maps = kernel_maps(plan, &levels)?;
+    let maps = kernel_maps(plan, &levels, job.control.cancel)?;
     clock.lap("kernel maps", 0)?;
     let working_bytes = memory::working_bytes(job, &voxels, &levels, &maps);
     memory::check_budget(job, working_bytes)?;
@@ -79,21 +81,21 @@ pub(super) fn execute(level: CpuLevel, job: &Job<'_>) -> Result<Outcome> {
     Ok(outcome)
 }
 
-fn voxelise(input: &Input<'_>) -> Result<(Voxels, Vec<[i64; 3]>)> {
+fn voxelise(input: &Input<'_>, cancel: Cancel<'_>) -> Result<(Voxels, Vec<[i64; 3]>)> {
     match input {
-        Input::Coordinates { rows, .. } => Ok((from_coordinates(rows)?, Vec::new())),
+        Input::Coordinates { rows, .. } => Ok((from_coordinates(rows, cancel)?, Vec::new())),
         Input::Clouds { clouds, voxel_size, grid_origin, rotation_scale, .. } => {
             let quantised = clouds
                 .iter()
-                .map(|cloud| quantise(cloud, *voxel_size, *grid_origin, rotation_scale.as_ref()))
+                .map(|cloud| quantise(cloud, *voxel_size, *grid_origin, rotation_scale.as_ref(), cancel))
                 .collect::<Result<Vec<_>>>()?;
             let cells: Vec<&[[u32; 3]]> = quantised.iter().map(|q| &q.cells[..]).collect();
-            Ok((Voxels::from_cells(&cells)?, quantised.iter().map(|q| q.origin).collect()))
+            Ok((Voxels::from_cells(&cells, cancel)?, quantised.iter().map(|q| q.origin).collect()))
         }
     }
 }
 
-fn kernel_maps(plan: &Plan, levels: &Levels) -> Result<HashMap<Geometry, KernelMap>> {
+fn kernel_maps(plan: &Plan, levels: &Levels, cancel: Cancel<'_>) -> Result<HashMap<Geometry, KernelMap>> {
     let mut maps = HashMap::new();
     for geometry in plan.steps.iter().flat_map(|step| step.geometries()) {
         if maps.contains_key(&geometry) {
@@ -103,9 +105,9 @@ fn kernel_maps(plan: &Plan, levels: &Levels) -> Result<HashMap<Geometry, KernelM
             geometry;
         let chunk_rows = chunk_rows(levels.level(to).len());
         let map = match geometry {
-            Geometry::Submanifold { level, size } => KernelMap::submanifold(levels, level, size, chunk_rows),
-            Geometry::Strided { to } => KernelMap::strided(levels, to - 1, chunk_rows),
-            Geometry::Transposed { to } => KernelMap::transposed(levels, to, chunk_rows),
+            Geometry::Submanifold { level, size } => KernelMap::submanifold(levels, level, size, chunk_rows, cancel),
+            Geometry::Strided { to } => KernelMap::strided(levels, to - 1, chunk_rows, cancel),
+            Geometry::Transposed { to } => KernelMap::transposed(levels, to, chunk_rows, cancel),
         };
         maps.insert(geometry, map?);
     }

@@ -74,7 +74,7 @@ pub(super) fn score(
     });
     let blocks = collected(ranked_blocks, "the blocks of scores")?;
     blocks.into_par_iter().try_for_each(|block| {
-        control.check()?;
+        control.cancel.check()?;
         score_block(trunk, head, request, &pairs, block)
     })?;
     lift(&ranked, voxel_of_point, request.top_k, &mut scores)?;
@@ -147,7 +147,7 @@ pub(super) fn text_features(trunk: &Tensor, linear: &Linear, control: Control<'_
     let block_rows = linear.block_rows();
     let pairs = identity_pairs(block_rows);
     features.par_chunks_mut(block_rows * columns).enumerate().try_for_each(|(index, block)| {
-        control.check()?;
+        control.cancel.check()?;
         let rows = block.len() / columns;
         let mut result = filled(rows * linear.stride(), 0.0_f32, "a block of features")?;
         linear.apply(trunk, index * block_rows, &pairs[..rows], &mut result);

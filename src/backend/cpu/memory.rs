@@ -33,7 +33,9 @@ pub(super) fn working_bytes(
     };
     let features = count * feature_dim as u64 * 4;
     let trunk = tensor_bytes(job, levels, plan.trunk);
-    base + coarse + (maps + tensors_peak(job, levels)).max(trunk + outputs + features)
+    // Cells, two buffers of keyed points for the sort, voxel of each point.
+    let voxelise = points * (12 + 32 + 4);
+    voxelise.max(base + coarse + (maps + tensors_peak(job, levels)).max(trunk + outputs + features))
 }
 
 fn tensor_bytes(job: &Job<'_>, levels: &Levels, tensor: TensorId) -> u64 {

@@ -50,7 +50,7 @@ impl PackedStem {
             .into_par_iter()
             .with_min_len(16)
             .map(|(block, rows)| {
-                control.check()?;
+                control.cancel.check()?;
                 Ok(self.run_block(&blocks, block, rows))
             })
             .try_reduce(|| 0, |a, b| Ok::<u64, Error>(a + b))?;
@@ -96,6 +96,7 @@ fn split_rows<'a>(mut rest: &'a mut [f32], blocks: &Blocks<'_>, stride: usize) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cancel::Cancel;
     use crate::plan::{Affine, TensorId, Weight};
     use crate::sparse::{KernelMap, Voxels};
     use std::sync::Arc;
@@ -116,8 +117,10 @@ mod tests {
                 affine: Affine { scale: scale.clone(), shift: shift.clone() },
                 output: TensorId(0),
             };
-            let levels = Levels::new(Voxels::from_cells(&[&cells]).unwrap().keys, 5).unwrap();
-            let map = KernelMap::submanifold(&levels, 0, size, 1 << 20).unwrap();
+            let levels =
+                Levels::new(Voxels::from_cells(&[&cells], Cancel::default()).unwrap().keys, 5, Cancel::default())
+                    .unwrap();
+            let map = KernelMap::submanifold(&levels, 0, size, 1 << 20, Cancel::default()).unwrap();
             let mut output = Tensor::zeroed(levels.level(0).len(), columns).unwrap();
             output.as_mut_slice().fill(f32::NAN);
             let flop = PackedStem::new(&stem).unwrap().run(&levels, Control::default(), &mut output).unwrap();

@@ -195,7 +195,7 @@ pub(crate) fn label(
     let progress = Progress::new("segmenting");
     let report = |fraction| progress.report(fraction);
     let start = Instant::now();
-    let control = Control { cancel: None, progress: Some(&report) };
+    let control = Control { progress: Some(&report), ..Control::default() };
     let mut results = session.segment(&[view], &args.options(), control)?;
     let milliseconds = start.elapsed().as_secs_f64() * 1e3;
     drop(progress);

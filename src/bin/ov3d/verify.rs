@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut session = Session::new(model, args.threads)?;
     let progress = Progress::new("running");
     let report = |fraction| progress.report(fraction);
-    let control = Control { cancel: None, progress: Some(&report) };
+    let control = Control { progress: Some(&report), ..Control::default() };
     let got = session.forward(&coordinates, features.as_deref(), FeatureSpace::Text, control)?;
     drop(progress);
     let rows = match &args.rows {
