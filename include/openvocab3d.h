@@ -385,7 +385,7 @@ typedef struct ov3d_session_info {
     uint32_t threads;
     // 1 while a call is in flight.
     uint32_t busy;
-    // Bytes of working memory that the last call needed.
+    // Bytes of working memory held now, for the next call to use.
     uint64_t bytes_in_use;
     // The most that any call of the session needed.
     uint64_t bytes_peak;

@@ -25,6 +25,9 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Runs `task` on a thread of the backend's own and returns at once.
     fn spawn(&self, task: Box<dyn FnOnce() + Send>);
 
+    /// Bytes kept for the next run.
+    fn held_bytes(&self) -> u64;
+
     /// Number of threads of the backend's own.
     fn threads(&self) -> usize;
 

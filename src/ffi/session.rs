@@ -67,7 +67,7 @@ pub struct ov3d_session_info {
     pub threads: u32,
     /// 1 while a call is in flight.
     pub busy: u32,
-    /// Bytes of working memory that the last call needed.
+    /// Bytes of working memory held now, for the next call to use.
     pub bytes_in_use: u64,
     /// The most that any call of the session needed.
     pub bytes_peak: u64,
@@ -204,7 +204,7 @@ pub extern "C" fn ov3d_session_info_get(session: ov3d_session, info: *mut ov3d_s
         let (memory, threads) = (session.memory(), session.backend().threads());
         let value = ov3d_session_info {
             threads: threads as u32,
-            bytes_in_use: memory.last_bytes,
+            bytes_in_use: session.backend().held_bytes(),
             bytes_peak: memory.peak_bytes,
             bytes_capacity: memory.budget.unwrap_or(0),
             ..ov3d_session_info::default()

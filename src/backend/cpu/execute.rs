@@ -5,7 +5,7 @@ use super::head;
 use super::level::CpuLevel;
 use super::memory;
 use super::prepared::{PreparedNetwork, PreparedStep};
-use super::tensor::Tensor;
+use super::tensor::{Scratch, Tensor};
 use crate::backend::{Control, FeatureSpace, Input, Job, Outcome, Query, Representative, Scores, Stage, Trunk};
 use crate::cancel::Cancel;
 use crate::cloud::{Cloud, quantise};
@@ -40,7 +40,7 @@ impl Clock<'_> {
 }
 
 /// Runs `job` on the current thread pool.
-pub(super) fn execute(level: CpuLevel, job: &Job<'_>) -> Result<Outcome> {
+pub(super) fn execute(level: CpuLevel, job: &Job<'_>, scratch: &mut Scratch) -> Result<Outcome> {
     let plan = job.plan;
     let planned = plan.steps.len() + 3 + usize::from(job.scores.is_some()) + usize::from(job.features.is_some());
     let network = plan.prepared.get_or_prepare(&format!("cpu {level} f32"), || PreparedNetwork::new(level, plan))?;
@@ -56,7 +56,7 @@ pub(super) fn execute(level: CpuLevel, job: &Job<'_>) -> Result<Outcome> {
     clock.lap("kernel maps", 0)?;
     let working_bytes = memory::working_bytes(job, &voxels, &levels, &maps);
     memory::check_budget(job, working_bytes)?;
-    let trunk = run_network(level, job, &network, &voxels, &levels, &maps, &mut clock)?;
+    let trunk = run_network(level, job, &network, &voxels, &levels, &maps, scratch, &mut clock)?;
     drop((levels, maps));
 
     let mut outcome = Outcome { voxels, origins, working_bytes, ..Outcome::default() };
@@ -75,7 +75,10 @@ pub(super) fn execute(level: CpuLevel, job: &Job<'_>) -> Result<Outcome> {
         }
         None => {}
     }
-    outcome.trunk = job.keep_trunk.then(|| Trunk(Arc::new(trunk)));
+    match job.keep_trunk {
+        true => outcome.trunk = Some(Trunk(Arc::new(trunk))),
+        false => scratch.give(trunk),
+    }
     outcome.stages = clock.stages;
     job.control.report(1.0)?;
     Ok(outcome)
@@ -127,16 +130,17 @@ fn run_network(
     voxels: &Voxels,
     levels: &Levels,
     maps: &HashMap<Geometry, KernelMap>,
+    scratch: &mut Scratch,
     clock: &mut Clock<'_>,
 ) -> Result<Tensor> {
     let plan = job.plan;
-    let mut tensors = vec![Tensor::default(); plan.tensors.len()];
+    let mut tensors: Vec<Tensor> = plan.tensors.iter().map(|_| Tensor::default()).collect();
     if let Some(TensorId(input)) = plan.input {
-        tensors[input] = input_features(&job.input, voxels, plan.tensors[input].channels)?;
+        tensors[input] = input_features(&job.input, voxels, plan.tensors[input].channels, scratch)?;
     }
     for ((step, prepared), released) in plan.steps.iter().zip(&network.steps).zip(&network.released) {
         let spec = plan.tensor(step.writes());
-        let mut output = Tensor::zeroed(levels.level(spec.level).len(), spec.channels)?;
+        let mut output = Tensor::unfilled(levels.level(spec.level).len(), spec.channels, scratch)?;
         let flop = match prepared {
             PreparedStep::Stem(stem) => stem.run(levels, job.control, &mut output)?,
             PreparedStep::Convolution(convolution) => {
@@ -146,7 +150,7 @@ fn run_network(
         };
         tensors[step.writes().0] = output;
         for &TensorId(tensor) in released {
-            tensors[tensor] = Tensor::default();
+            scratch.give(std::mem::take(&mut tensors[tensor]));
         }
         clock.lap(step.name(), flop)?;
     }
@@ -154,8 +158,9 @@ fn run_network(
 }
 
 /// `[v, channels]` features of the representative point of each voxel.
-fn input_features(input: &Input<'_>, voxels: &Voxels, channels: usize) -> Result<Tensor> {
-    let mut tensor = Tensor::zeroed(voxels.len(), channels)?;
+fn input_features(input: &Input<'_>, voxels: &Voxels, channels: usize, scratch: &mut Scratch) -> Result<Tensor> {
+    let mut tensor = Tensor::unfilled(voxels.len(), channels, scratch)?;
+    tensor.as_mut_slice().fill(0.0);
     let stride = tensor.stride;
     let rows = tensor.as_mut_slice().chunks_exact_mut(stride).enumerate();
     match input {

@@ -16,8 +16,11 @@ mod tensor;
 
 pub use level::CpuLevel;
 
+use tensor::Scratch;
+
 use super::{Backend, HeadMatrix, Job, Outcome, PreparedHead, Query, Scores};
 use crate::error::{Error, ErrorKind, Result};
+use parking_lot::Mutex;
 use std::sync::Arc;
 
 /// Runs plans on the CPU.
@@ -25,6 +28,8 @@ use std::sync::Arc;
 pub struct CpuBackend {
     pool: rayon::ThreadPool,
     level: CpuLevel,
+    /// Taken by a run and given back at its end; a run beside it starts with none.
+    scratch: Mutex<Scratch>,
 }
 
 impl CpuBackend {
@@ -47,7 +52,7 @@ impl CpuBackend {
             .thread_name(|index| format!("ov3d-{index}"))
             .build()
             .map_err(|e| Error::new(ErrorKind::OutOfMemory, format!("cannot start {threads} threads: {e}")))?;
-        Ok(Self { pool, level })
+        Ok(Self { pool, level, scratch: Mutex::default() })
     }
 }
 
@@ -57,7 +62,10 @@ impl Backend for CpuBackend {
     }
 
     fn execute(&self, job: &Job<'_>) -> Result<Outcome> {
-        self.pool.install(|| execute::execute(self.level, job))
+        let mut scratch = std::mem::take(&mut *self.scratch.lock());
+        let outcome = self.pool.install(|| execute::execute(self.level, job, &mut scratch));
+        *self.scratch.lock() = scratch;
+        outcome
     }
 
     fn query(&self, query: &Query<'_>) -> Result<Scores> {
@@ -66,6 +74,10 @@ impl Backend for CpuBackend {
 
     fn spawn(&self, task: Box<dyn FnOnce() + Send>) {
         self.pool.spawn(task);
+    }
+
+    fn held_bytes(&self) -> u64 {
+        self.scratch.lock().bytes()
     }
 
     fn threads(&self) -> usize {

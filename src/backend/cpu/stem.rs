@@ -95,6 +95,7 @@ fn split_rows<'a>(mut rest: &'a mut [f32], blocks: &Blocks<'_>, stride: usize) -
 
 #[cfg(test)]
 mod tests {
+    use super::super::tensor::Scratch;
     use super::*;
     use crate::cancel::Cancel;
     use crate::plan::{Affine, TensorId, Weight};
@@ -121,7 +122,7 @@ mod tests {
                 Levels::new(Voxels::from_cells(&[&cells], Cancel::default()).unwrap().keys, 5, Cancel::default())
                     .unwrap();
             let map = KernelMap::submanifold(&levels, 0, size, 1 << 20, Cancel::default()).unwrap();
-            let mut output = Tensor::zeroed(levels.level(0).len(), columns).unwrap();
+            let mut output = Tensor::unfilled(levels.level(0).len(), columns, &mut Scratch::default()).unwrap();
             output.as_mut_slice().fill(f32::NAN);
             let flop = PackedStem::new(&stem).unwrap().run(&levels, Control::default(), &mut output).unwrap();
             assert_eq!(flop, 2 * map.pair_count() * columns as u64);

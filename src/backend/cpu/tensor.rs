@@ -31,8 +31,48 @@ impl Buffer {
     }
 }
 
+/// Buffers of finished layers for those to come, within a run and from one run to the next: fresh memory costs a page
+/// fault every 4 KiB.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    spare: Vec<Buffer>,
+}
+
+impl Scratch {
+    /// A buffer of at least `len` floats: the smallest spare one that is large enough, or a new one.
+    fn take(&mut self, len: usize) -> Result<Buffer> {
+        let lines = len.div_ceil(LINE);
+        let fitting = self.spare.iter().enumerate().filter(|(_, buffer)| buffer.lines.len() >= lines);
+        let Some(best) = fitting.min_by_key(|(_, buffer)| buffer.lines.len()).map(|(index, _)| index) else {
+            // Room made by dropping the largest spare: sizes only grow when the clouds do.
+            let largest = self.spare.iter().enumerate().max_by_key(|(_, buffer)| buffer.lines.len());
+            if let Some(index) = largest.map(|(index, _)| index) {
+                self.spare.swap_remove(index);
+            }
+            return Buffer::zeroed(len, "the features of a layer");
+        };
+        let mut buffer = self.spare.swap_remove(best);
+        if cfg!(debug_assertions) {
+            buffer.as_mut_slice().fill(f32::NAN);
+        }
+        Ok(buffer)
+    }
+
+    /// Keeps the buffer of a tensor that nobody reads any more.
+    pub(super) fn give(&mut self, tensor: Tensor) {
+        if !tensor.data.lines.is_empty() {
+            self.spare.push(tensor.data);
+        }
+    }
+
+    /// Bytes of the spare buffers.
+    pub(super) fn bytes(&self) -> u64 {
+        self.spare.iter().map(|buffer| size_of_val(&buffer.lines[..]) as u64).sum()
+    }
+}
+
 /// `[rows, channels]` features, `stride` floats from row to row.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(super) struct Tensor {
     pub(super) rows: usize,
     pub(super) channels: usize,
@@ -41,22 +81,29 @@ pub(super) struct Tensor {
 }
 
 impl Tensor {
-    pub(super) fn zeroed(rows: usize, channels: usize) -> Result<Self> {
+    /// `[rows, channels]` of anything: whoever fills it must fill whole rows, padding included.
+    pub(super) fn unfilled(rows: usize, channels: usize, scratch: &mut Scratch) -> Result<Self> {
         let stride = channels.next_multiple_of(LINE);
-        Ok(Self { rows, channels, stride, data: Buffer::zeroed(rows * stride, "the features of a layer")? })
+        Ok(Self { rows, channels, stride, data: scratch.take(rows * stride)? })
     }
 
     pub(super) fn as_slice(&self) -> &[f32] {
-        self.data.as_slice()
+        &self.data.as_slice()[..self.rows * self.stride]
     }
 
     pub(super) fn as_mut_slice(&mut self) -> &mut [f32] {
-        self.data.as_mut_slice()
+        &mut self.data.as_mut_slice()[..self.rows * self.stride]
     }
 
     /// The channels of `row`, without its padding.
     pub(super) fn row(&self, row: usize) -> &[f32] {
         &self.as_slice()[row * self.stride..][..self.channels]
+    }
+}
+
+impl std::fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Buffer of {} lines", self.lines.len())
     }
 }
 
