@@ -3,10 +3,11 @@
 use crate::backend::cpu::CpuBackend;
 use crate::backend::{Backend, Control, FeatureSpace, Input, Job, Outcome, Query, ScoreRequest, Stage};
 use crate::cloud::Cloud;
-use crate::error::{Error, ErrorKind, Result, collected, with_capacity};
+use crate::error::{Error, ErrorKind, Result, with_capacity};
 use crate::model::{InputFeatures, Model, Vocabulary};
 use crate::pipeline::{
-    FoldedVocabulary, Kept, SegmentOptions, Segmentation, Segmentations, from_scores, split, sum_over_repeats,
+    FoldedVocabulary, Kept, ResultBlocks, SegmentOptions, Segmentation, Segmentations, from_scores, split,
+    sum_over_repeats,
 };
 use crate::plan::Scoring;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ pub struct Session {
     backend: Arc<dyn Backend>,
     folded: Option<FoldedVocabulary>,
     memory: Memory,
+    blocks: Arc<ResultBlocks>,
 }
 
 /// A session's working memory, beyond the model.
@@ -57,7 +59,7 @@ impl Session {
 
     /// A session on a given backend.
     pub fn on(model: Arc<Model>, backend: Arc<dyn Backend>) -> Self {
-        Self { model, backend, folded: None, memory: Memory::default() }
+        Self { model, backend, folded: None, memory: Memory::default(), blocks: Arc::default() }
     }
 
     /// The model.
@@ -78,6 +80,11 @@ impl Session {
     /// The backend, whose threads run the session's calls.
     pub fn backend(&self) -> &Arc<dyn Backend> {
         &self.backend
+    }
+
+    /// Where results that nobody reads any more may give their memory for those to come.
+    pub fn blocks(&self) -> &Arc<ResultBlocks> {
+        &self.blocks
     }
 
     /// Limits the working memory of the calls that follow; a call that needs more fails and names the bytes.
@@ -149,11 +156,11 @@ impl Session {
         let Some(augmentation) = &options.augmentation else {
             let outcome = run(None, control)?;
             self.memory.record(outcome.working_bytes);
-            return split(&outcome, &lengths, options, self.model.plan());
+            return split(&outcome, &lengths, options, self.model.plan(), &self.blocks);
         };
         let transforms = augmentation.transforms();
         let mut needed = 0;
-        let summed = sum_over_repeats(&scoring, options, &lengths, |repeat| {
+        let summed = sum_over_repeats(&scoring, options, &lengths, &self.blocks, |repeat| {
             let progress = |done: f32| {
                 let fraction = (repeat as f32 + done) / transforms.len() as f32;
                 control.progress.is_none_or(|progress| progress(fraction))
@@ -196,8 +203,8 @@ impl Session {
         };
         let query = Query { trunk: &kept.trunk, voxels: kept.voxels.clone(), voxel_of_point, request, control };
         let scores = self.backend.query(&query)?;
-        let mut result = from_scores(&scores, 0..voxel_of_point.len(), options.kept_labels())?;
-        result.voxel_of_point = collected(voxel_of_point.iter().copied(), "the voxels of the points")?;
+        let mut result = from_scores(&scores, 0..voxel_of_point.len(), options.kept_labels(), &self.blocks)?;
+        result.voxel_of_point = self.blocks.integers(voxel_of_point.iter().copied(), "the voxels of the points")?;
         result.logits = scores.logits;
         Ok(result)
     }

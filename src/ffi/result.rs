@@ -7,7 +7,7 @@ use super::session::SessionObject;
 use super::status::ov3d_status;
 use crate::backend::Stage;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pipeline::{Kept, Segmentation};
+use crate::pipeline::{Kept, ResultBlocks, Segmentation};
 use half::f16;
 use parking_lot::{Condvar, Mutex};
 use std::sync::{Arc, Weak};
@@ -142,6 +142,16 @@ pub(super) struct Ready {
     pub(super) label_count: usize,
     pub(super) features: Vec<f16>,
     pub(super) stages: Arc<[Stage]>,
+    /// Takes the blocks back while the session lives.
+    pub(super) blocks: Weak<ResultBlocks>,
+}
+
+impl Drop for Ready {
+    fn drop(&mut self) {
+        if let Some(blocks) = self.blocks.upgrade() {
+            blocks.give(std::mem::take(&mut self.segmentation));
+        }
+    }
 }
 
 enum State {

@@ -12,7 +12,7 @@ use crate::backend::Control;
 use crate::cancel::Cancel;
 use crate::cloud::Cloud;
 use crate::error::{Error, ErrorKind, Result, collected};
-use crate::pipeline::{Segmentation, Segmentations};
+use crate::pipeline::{ResultBlocks, Segmentation, Segmentations};
 use crate::session::Session;
 use half::f16;
 use parking_lot::{Condvar, Mutex};
@@ -335,9 +335,10 @@ fn run(lease: Lease, clouds: &[Cloud<'_>], request: &Request, mut unfinished: Un
         let mut session = lease.0.session.lock();
         let results = session.segment(clouds, &request.options, control)?;
         let label_count = session.vocabulary().map_or(0, |vocabulary| vocabulary.len());
+        let blocks = session.blocks().clone();
         drop(session);
         write_out(&results, request);
-        finished(results, label_count)
+        finished(results, label_count, &blocks)
     });
     let outcome = outcome.and_then(|result| result);
     // The host may call again as soon as a result is ready, so the session must be free by then.
@@ -362,22 +363,16 @@ fn write_out(results: &Segmentations, request: &Request) {
     }
 }
 
-fn finished(results: Segmentations, label_count: usize) -> Result<Vec<Ready>> {
+fn finished(results: Segmentations, label_count: usize, blocks: &Arc<ResultBlocks>) -> Result<Vec<Ready>> {
     let stages: Arc<[_]> = results.stages.into();
     let mut kept = results.kept.into_iter();
-    let ready = |segmentation: Segmentation| ready(segmentation, kept.next(), label_count, stages.clone());
+    let ready = |mut segmentation: Segmentation| -> Result<Ready> {
+        let wide = std::mem::take(&mut segmentation.features);
+        let features = collected(wide.iter().map(|&v| f16::from_f32(v)), "the features")?;
+        let (kept, stages, blocks) = (kept.next(), stages.clone(), Arc::downgrade(blocks));
+        Ok(Ready { segmentation, kept, label_count, features, stages, blocks })
+    };
     results.clouds.into_iter().map(ready).collect()
-}
-
-fn ready(
-    mut segmentation: Segmentation,
-    kept: Option<crate::pipeline::Kept>,
-    label_count: usize,
-    stages: Arc<[crate::backend::Stage]>,
-) -> Result<Ready> {
-    let wide = std::mem::take(&mut segmentation.features);
-    let features = collected(wide.iter().map(|&v| f16::from_f32(v)), "the features")?;
-    Ok(Ready { segmentation, kept, label_count, features, stages })
 }
 
 /// Scores a ready result anew for `vocabulary`, without running the network: it must have been made with
@@ -408,12 +403,13 @@ pub extern "C" fn ov3d_session_query(
         let progress = |fraction: f32| request.report(fraction);
         let control = Control { cancel: Cancel::when(&lease.0.cancel), progress: Some(&progress) };
         let voxel_of_point = &source.segmentation.voxel_of_point;
-        let mut answer = lease.0.session.lock().query(kept, voxel_of_point, vocabulary, &request.options, control)?;
+        let mut locked = lease.0.session.lock();
+        let mut answer = locked.query(kept, voxel_of_point, vocabulary, &request.options, control)?;
         answer.coordinates = collected(source.segmentation.coordinates.iter().copied(), "the coordinates")?;
         let answers = Segmentations { clouds: vec![answer], kept: vec![kept.clone()], stages: Vec::new() };
         write_out(&answers, &request);
         let answered = ResultObject::running(&object);
-        for ready in finished(answers, label_count)? {
+        for ready in finished(answers, label_count, locked.blocks())? {
             answered.finish(Ok(ready));
         }
         let handle = handle::insert(answered)?;

@@ -1,8 +1,8 @@
 //! Results per cloud, cut from the outcome of a run.
 
-use super::SegmentOptions;
+use super::{ResultBlocks, SegmentOptions};
 use crate::backend::{Outcome, Scores, Stage, Trunk};
-use crate::error::{Error, Result, collected, filled};
+use crate::error::{Error, Result, filled};
 use crate::plan::{Plan, Ranking, Scoring, Similarity};
 use crate::sparse::{NO_VOXEL, decode};
 use std::ops::Range;
@@ -55,6 +55,7 @@ pub(crate) fn split(
     lengths: &[usize],
     options: &SegmentOptions,
     plan: &Arc<Plan>,
+    blocks: &ResultBlocks,
 ) -> Result<Segmentations> {
     let scores = outcome.scores.as_ref().ok_or_else(|| Error::internal("the run gave no scores"))?;
     let voxels = &outcome.voxels;
@@ -65,43 +66,46 @@ pub(crate) fn split(
         let points = first_point..first_point + length;
         let first = voxels.keys.partition_point(|&key| batch_of(key) < batch);
         let last = voxels.keys.partition_point(|&key| batch_of(key) <= batch);
-        let mut cloud = from_scores(scores, points.clone(), options.kept_labels())?;
+        let mut cloud = from_scores(scores, points.clone(), options.kept_labels(), blocks)?;
         let local = |voxel: u32| if voxel == NO_VOXEL { -1 } else { (voxel as usize - first) as i32 };
-        cloud.voxel_of_point =
-            collected(voxels.voxel_of_point[points.clone()].iter().map(|&v| local(v)), "the voxels of the points")?;
+        cloud.voxel_of_point = blocks
+            .integers(voxels.voxel_of_point[points.clone()].iter().map(|&v| local(v)), "the voxels of the points")?;
         let origin = outcome.origins.get(batch).copied().unwrap_or_default();
         let coordinate = |&key: &u64| {
             let cell = decode(key, 0).cell;
             [0, 1, 2].map(|axis| (i64::from(cell[axis]) + origin[axis]) as i32)
         };
-        cloud.coordinates = collected(voxels.keys[first..last].iter().map(coordinate), "the coordinates")?;
-        cloud.logits = rows_of(&scores.logits, voxels.len(), first..last)?;
+        cloud.coordinates = blocks.coordinates(voxels.keys[first..last].iter().map(coordinate), "the coordinates")?;
+        let rows = |values: &[f32]| {
+            let width = values.len() / voxels.len().max(1);
+            blocks.floats(values[first * width..last * width].iter().copied(), "the values of the voxels")
+        };
+        cloud.logits = rows(&scores.logits)?;
+        cloud.features = rows(outcome.features.as_deref().unwrap_or(&[]))?;
         let kept = |trunk: &Trunk| Kept { trunk: trunk.clone(), voxels: first..last, plan: Arc::downgrade(plan) };
         all.kept.extend(outcome.trunk.as_ref().map(kept));
-        cloud.features = rows_of(outcome.features.as_deref().unwrap_or(&[]), voxels.len(), first..last)?;
         all.clouds.push(cloud);
         first_point = points.end;
     }
     Ok(all)
 }
 
-/// Rows `range` of `count` rows of values.
-fn rows_of(values: &[f32], count: usize, range: Range<usize>) -> Result<Vec<f32>> {
-    let width = values.len() / count.max(1);
-    collected(values[range.start * width..range.end * width].iter().copied(), "the values of the voxels")
-}
-
 /// The labels and scores of points `points` among those of a run.
-pub(crate) fn from_scores(scores: &Scores, points: Range<usize>, top_k: usize) -> Result<Segmentation> {
+pub(crate) fn from_scores(
+    scores: &Scores,
+    points: Range<usize>,
+    top_k: usize,
+    blocks: &ResultBlocks,
+) -> Result<Segmentation> {
     let (labels, values) = (&scores.labels[points.start * top_k..], &scores.scores[points.start * top_k..]);
     let (labels, values) = (&labels[..points.len() * top_k], &values[..points.len() * top_k]);
     let several = if top_k > 1 { labels.len() } else { 0 };
     let (label, score) = ("the labels of the points", "the scores of the points");
     Ok(Segmentation {
-        labels: collected(labels.iter().copied().step_by(top_k), label)?,
-        scores: collected(values.iter().copied().step_by(top_k), score)?,
-        top_labels: collected(labels[..several].iter().copied(), label)?,
-        top_scores: collected(values[..several].iter().copied(), score)?,
+        labels: blocks.integers(labels.iter().copied().step_by(top_k), label)?,
+        scores: blocks.floats(values.iter().copied().step_by(top_k), score)?,
+        top_labels: blocks.integers(labels[..several].iter().copied(), label)?,
+        top_scores: blocks.floats(values[..several].iter().copied(), score)?,
         ..Segmentation::default()
     })
 }
@@ -111,6 +115,7 @@ pub(crate) fn sum_over_repeats(
     scoring: &Scoring,
     options: &SegmentOptions,
     lengths: &[usize],
+    blocks: &ResultBlocks,
     mut pass: impl FnMut(usize) -> Result<Outcome>,
 ) -> Result<Segmentations> {
     let repeats = options.augmentation.as_ref().map_or(1, |a| a.repeats as usize);
@@ -136,7 +141,7 @@ pub(crate) fn sum_over_repeats(
     let mut first = 0;
     let cut = |&length: &usize| {
         first += length;
-        from_scores(&point_scores, first - length..first, options.kept_labels())
+        from_scores(&point_scores, first - length..first, options.kept_labels(), blocks)
     };
     let clouds = lengths.iter().map(cut).collect::<Result<_>>()?;
     Ok(Segmentations { clouds, stages, ..Segmentations::default() })
