@@ -1,25 +1,21 @@
 //! The working memory of a run, by formula: what a budget is checked against before the large buffers are made.
 
+use super::coordinates::CoordinateMaps;
 use super::tensor::LINE;
 use crate::backend::{FeatureSpace, Job};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{Geometry, TensorId};
-use crate::sparse::{KernelMap, Levels, Voxels};
-use std::collections::HashMap;
+use crate::plan::TensorId;
+use crate::sparse::{Levels, Voxels};
 
 /// Bytes that `job` needs at most at one time, beyond the model and the caller's own buffers.
-pub(super) fn working_bytes(
-    job: &Job<'_>,
-    voxels: &Voxels,
-    levels: &Levels,
-    maps: &HashMap<Geometry, KernelMap>,
-) -> u64 {
+pub(super) fn working_bytes(job: &Job<'_>, voxels: &Voxels, coordinates: &CoordinateMaps) -> u64 {
+    let levels = &coordinates.levels;
     let points = voxels.voxel_of_point.len() as u64;
     let (count, plan) = (voxels.len() as u64, job.plan);
     // Keys twice (voxels and level 0), starts, points by voxel, voxel of each point.
     let base = count * 20 + points * 8;
     let coarse: u64 = (0..plan.levels + 2).map(|depth| levels.level(depth).len() as u64 * 12).sum();
-    let maps: u64 = maps.values().map(|map| map.bytes() as u64).sum();
+    let maps: u64 = coordinates.kernel_maps.values().map(|map| map.bytes() as u64).sum();
     let outputs = job.scores.as_ref().map_or(0, |request| {
         let (k, labels) = (request.top_k as u64, request.scoring.labels as u64);
         let prompts = request.scoring.label_of_prompt.len() as u64;

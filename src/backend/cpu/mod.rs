@@ -3,8 +3,10 @@
 //! Every output row is summed by one thread in one order, so results are bit-identical for any number of threads.
 
 mod convolution;
+mod coordinates;
 mod execute;
 mod head;
+mod input;
 mod level;
 mod linear;
 mod memory;

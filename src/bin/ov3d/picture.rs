@@ -1,12 +1,14 @@
 //! Pictures of labelled clouds: a view from a corner, a view from above, a legend.
 
 mod font;
+mod palette;
 mod render;
 mod scene;
 mod view;
 
 use image::{GenericImage, Rgb, RgbImage};
 use openvocab3d::{Error, ErrorKind, Result};
+pub(crate) use palette::label_colors;
 use render::{BACKGROUND, FINE};
 use scene::Scene;
 use std::cmp::Reverse;
@@ -48,12 +50,14 @@ pub(crate) fn draw_cloud(positions: &[[f64; 3]], colors: &[[u8; 3]], legend: &[L
     let points = format!("{} points", grouped(positions.len()));
     let points_left = width - GAP - font::text_width(&points);
     font::draw(&mut image, points_left, GAP / 2 + 4, FAINT, &points);
-    font::draw(&mut image, GAP, GAP / 2 + 4, INK, &font::fit(title, points_left - 2 * GAP));
+    font::draw(&mut image, GAP, GAP / 2 + 4, INK, &font::fit_end(title, points_left - 2 * GAP));
     let fine = |size: [u32; 2]| size.map(|v| v * FINE);
-    let corner = view::from_corner(&scene.squared(), fine(CORNER));
-    panel(&mut image, [GAP, panels], CORNER, &corner, "from a corner");
-    let above = view::from_above(&scene, fine(ABOVE));
-    panel(&mut image, [GAP + CORNER[0] + GAP, panels], ABOVE, &above, "from above");
+    let (corner, above) = rayon::join(
+        || drawn(view::from_corner(&scene.squared(), fine(CORNER)), CORNER),
+        || drawn(view::from_above(&scene, fine(ABOVE)), ABOVE),
+    );
+    panel(&mut image, [GAP, panels], &corner, "from a corner");
+    panel(&mut image, [GAP + CORNER[0] + GAP, panels], &above, "from above");
     draw_legend(&mut image, below, &lines);
     image
 }
@@ -66,66 +70,15 @@ pub(crate) fn save(path: &Path, image: &RgbImage) -> Result<()> {
     })
 }
 
-/// `count` colours that can be told apart from each other, from white and from grey: the same for every call, and the
-/// first of a longer list.
-pub(crate) fn label_colors(count: usize) -> Vec<[u8; 3]> {
-    const FIRST: [[u8; 3]; 10] = [
-        [111, 151, 196],
-        [208, 178, 138],
-        [214, 69, 65],
-        [67, 150, 78],
-        [242, 142, 43],
-        [138, 85, 168],
-        [64, 180, 176],
-        [240, 205, 60],
-        [150, 92, 55],
-        [245, 140, 185],
-    ];
-    const LEVELS: [u8; 8] = [20, 52, 84, 116, 148, 180, 212, 244];
-    let candidates: Vec<[u8; 3]> = (0..LEVELS.len().pow(3))
-        .map(|i| [LEVELS[i / 64], LEVELS[i / 8 % 8], LEVELS[i % 8]])
-        .filter(|&color| is_calm(color))
-        .collect();
-    let mut distances = vec![u32::MAX; candidates.len()];
-    let mut mark = |color: [u8; 3]| {
-        for (distance, candidate) in distances.iter_mut().zip(&candidates) {
-            *distance = difference(color, *candidate).min(*distance);
-        }
-        (0..candidates.len()).max_by_key(|&i| (distances[i], Reverse(i))).map_or(color, |i| candidates[i])
-    };
-    let taken = [BACKGROUND, [160; 3], [0; 3]];
-    let mut next = FIRST[0];
-    for color in taken.into_iter().chain(FIRST) {
-        next = mark(color);
-    }
-    let mut colors = FIRST.to_vec();
-    while colors.len() < count {
-        colors.push(next);
-        // Once every candidate is used the nearest to none is simply the first: colours repeat.
-        next = if colors.len() < candidates.len() { mark(next) } else { candidates[colors.len() % candidates.len()] };
-    }
-    colors.truncate(count);
-    colors
+fn drawn(view: View, size: [u32; 2]) -> (View, RgbImage) {
+    let drawn = render::render(&view.dots, size.map(|v| v * FINE));
+    (view, drawn)
 }
 
-/// Whether a colour is neither close to black nor glaring.
-fn is_calm(color: [u8; 3]) -> bool {
-    let [r, g, b] = color.map(u32::from);
-    r + g + b > 130 && r.max(g).max(b) - r.min(g).min(b) < 200
-}
-
-/// How different two colours look: the low-cost approximation known as redmean, in whole numbers so that palettes are
-/// the same on every machine.
-fn difference(a: [u8; 3], b: [u8; 3]) -> u32 {
-    let red = (u32::from(a[0]) + u32::from(b[0])) / 2;
-    let [r, g, b] = [0, 1, 2].map(|i| u32::from(a[i].abs_diff(b[i])).pow(2));
-    (((512 + red) * r) >> 8) + 4 * g + (((767 - red) * b) >> 8)
-}
-
-fn panel(image: &mut RgbImage, [x, y]: [u32; 2], [width, height]: [u32; 2], view: &View, name: &str) {
-    let drawn = render::render(&view.dots, [width * FINE, height * FINE]);
+fn panel(image: &mut RgbImage, [x, y]: [u32; 2], (view, drawn): &(View, RgbImage), name: &str) {
     // The image was made large enough for its panels.
-    let _ = image.copy_from(&drawn, x, y);
+    let _ = image.copy_from(drawn, x, y);
+    let (width, height) = drawn.dimensions();
     frame(image, [x, y], [width, height]);
     let without = match (view.without_ceiling, view.without_walls) {
         (true, true) => ", ceiling and front walls left out",
@@ -249,6 +202,49 @@ mod tests {
         assert_eq!(save(&folder.path().join("none/room.png"), &image).unwrap_err().kind(), ErrorKind::Io);
     }
 
+    /// A lattice of points, `share` of a 4 m by 3 m by 2.5 m room by axis.
+    fn patch(low: [f64; 3], high: [f64; 3]) -> Vec<[f64; 3]> {
+        let steps = |axis: usize| if high[axis] > low[axis] { 60 } else { 1 };
+        let at = |axis: usize, i: usize| {
+            [4.0, 3.0, 2.5][axis] * (low[axis] + (high[axis] - low[axis]) * i as f64 / (steps(axis).max(2) - 1) as f64)
+        };
+        let indices =
+            (0..steps(0)).flat_map(|x| (0..steps(1)).flat_map(move |y| (0..steps(2)).map(move |z| (x, y, z))));
+        indices.map(|(x, y, z)| [at(0, x), at(1, y), at(2, z)]).collect()
+    }
+
+    #[test]
+    fn things_in_a_closed_room_are_seen_where_they_stand() {
+        let [floor, wall, ceiling, chest] = [[200, 180, 140], [60, 90, 200], [20, 200, 60], [220, 40, 40]];
+        let parts = [
+            (patch([0.0, 0.0, 0.0], [1.0, 1.0, 0.0]), floor),
+            (patch([0.0, 0.0, 1.0], [1.0, 1.0, 1.0]), ceiling),
+            (patch([0.0, 0.0, 0.0], [0.0, 1.0, 1.0]), wall),
+            (patch([1.0, 0.0, 0.0], [1.0, 1.0, 1.0]), wall),
+            (patch([0.0, 0.0, 0.0], [1.0, 0.0, 1.0]), wall),
+            (patch([0.0, 1.0, 0.0], [1.0, 1.0, 1.0]), wall),
+            (patch([0.7, 0.6, 0.2], [0.9, 0.8, 0.2]), chest),
+        ];
+        let colors: Vec<[u8; 3]> = parts.iter().flat_map(|(part, color)| vec![*color; part.len()]).collect();
+        let positions: Vec<[f64; 3]> = parts.into_iter().flat_map(|(part, _)| part).collect();
+        let image = draw_cloud(&positions, &colors, &[], "");
+        assert_eq!(count(&image, |c| c == ceiling), 0);
+        let above = |x: f64, y: f64| {
+            let scale = f64::from(ABOVE[0]) * 0.92 / 4.0;
+            let middle = [GAP + CORNER[0] + GAP + ABOVE[0] / 2, GAP + LINE + ABOVE[1] / 2].map(f64::from);
+            image.get_pixel((middle[0] + scale * (x - 2.0)) as u32, (middle[1] - scale * (y - 1.5)) as u32).0
+        };
+        assert_eq!([above(3.2, 2.1), above(0.8, 2.1), above(3.2, 0.9)], [chest, floor, floor]);
+        // Shading darkens a little everywhere.
+        let is = |p: &Rgb<u8>, color: [u8; 3]| (0..3).all(|i| p.0[i].abs_diff(color[i]) < 20);
+        let corner = image.enumerate_pixels().filter(|(x, ..)| *x < GAP + CORNER[0]);
+        let seen = |color| corner.clone().filter(|(.., p)| is(p, color)).count();
+        let counts = [chest, wall, floor, ceiling].map(seen);
+        assert!(counts[0] > 2_000 && counts[1] > 20_000 && counts[2] > 20_000 && counts[3] == 0, "{counts:?}");
+        let lowest = |color| corner.clone().filter(|(.., p)| is(p, color)).map(|(_, y, _)| y).max();
+        assert!(lowest(chest) < lowest(floor));
+    }
+
     #[test]
     fn clouds_of_no_and_of_one_point() {
         let empty = draw_cloud(&[], &[], &[], "");
@@ -270,20 +266,6 @@ mod tests {
         let image = draw_cloud(&[], &[], &legend, &"a very long title ".repeat(20));
         assert_eq!(count(&image, |c| c == [29, 200, 7]), 18 * 14);
         assert_eq!(count(&image, |c| c == [5, 200, 7]), 0);
-    }
-
-    #[test]
-    fn palettes_are_distinct_and_begin_alike() {
-        let many = label_colors(250);
-        assert_eq!(many[..20], label_colors(20));
-        assert_eq!((label_colors(0).len(), label_colors(5000).len()), (0, 5000));
-        let least = |colors: &[[u8; 3]]| {
-            let pairs = (0..colors.len()).flat_map(|i| (0..i).map(move |j| (i, j)));
-            pairs.map(|(i, j)| difference(colors[i], colors[j])).min()
-        };
-        assert!(least(&many) > Some(0));
-        assert!(least(&many[..20]) > Some(70 * 70), "{:?}", least(&many[..20]));
-        assert!(least(&many[..40]) > Some(50 * 50), "{:?}", least(&many[..40]));
     }
 
     #[test]

@@ -14,7 +14,7 @@ const ADVANCE: usize = (WIDTH + 1) * SCALE;
 /// Pixels from the top of a text to its foot.
 pub(super) const TEXT_HEIGHT: u32 = (HEIGHT * SCALE) as u32;
 
-/// From the space on, sixteen glyphs to a band; what has no glyph of its own is drawn as the last, a block.
+/// From the space on, sixteen glyphs to a band; the last place is empty.
 #[rustfmt::skip]
 const GLYPHS: [[&str; HEIGHT]; 6] = [
     [
@@ -63,13 +63,13 @@ const GLYPHS: [[&str; HEIGHT]; 6] = [
         "..... .#### ####. .###. .#### .###. .#... .###. #...# .###. .##.. #..#. .###. #.#.# #...# .###.",
     ],
     [
-        "..... ..... ..... ..... .#... ..... ..... ..... ..... ..... ..... ...#. ..#.. .#... ..... #####",
-        "..... ..... ..... ..... .#... ..... ..... ..... ..... ..... ..... ..#.. ..#.. ..#.. ..... #####",
-        "####. .#### #.##. .#### ###.. #...# #...# #...# #...# #...# ##### ..#.. ..#.. ..#.. .#... #####",
-        "#...# #...# ##..# #.... .#... #...# #...# #...# .#.#. #...# ...#. .#... ..#.. ...#. #.#.# #####",
-        "####. .#### #.... .###. .#... #...# #...# #.#.# ..#.. .#### ..#.. ..#.. ..#.. ..#.. ...#. #####",
-        "#.... ....# #.... ....# .#..# #..## .#.#. #.#.# .#.#. ....# .#... ..#.. ..#.. ..#.. ..... #####",
-        "#.... ....# #.... ####. ..##. .##.# ..#.. .#.#. #...# .###. ##### ...#. ..#.. .#... ..... #####",
+        "..... ..... ..... ..... .#... ..... ..... ..... ..... ..... ..... ...#. ..#.. .#... ..... .....",
+        "..... ..... ..... ..... .#... ..... ..... ..... ..... ..... ..... ..#.. ..#.. ..#.. ..... .....",
+        "####. .#### #.##. .#### ###.. #...# #...# #...# #...# #...# ##### ..#.. ..#.. ..#.. .#... .....",
+        "#...# #...# ##..# #.... .#... #...# #...# #...# .#.#. #...# ...#. .#... ..#.. ...#. #.#.# .....",
+        "####. .#### #.... .###. .#... #...# #...# #.#.# ..#.. .#### ..#.. ..#.. ..#.. ..#.. ...#. .....",
+        "#.... ....# #.... ....# .#..# #..## .#.#. #.#.# .#.#. ....# .#... ..#.. ..#.. ..#.. ..... .....",
+        "#.... ....# #.... ####. ..##. .##.# ..#.. .#.#. #...# .###. ##### ...#. ..#.. .#... ..... .....",
     ],
 ];
 
@@ -85,6 +85,15 @@ pub(super) fn fit(text: &str, width: u32) -> String {
         return text.to_owned();
     }
     text.chars().take(room.saturating_sub(2)).chain("..".chars()).collect()
+}
+
+/// `text`, or as much of its end as fits `width` pixels: for paths.
+pub(super) fn fit_end(text: &str, width: u32) -> String {
+    let (room, count) = (width as usize / ADVANCE, text.chars().count());
+    if count <= room {
+        return text.to_owned();
+    }
+    "..".chars().chain(text.chars().skip(count - room.saturating_sub(2))).collect()
 }
 
 /// Writes `text` with its upper left corner at `x`, `y`; what does not fit the image is left out.
@@ -105,7 +114,7 @@ pub(super) fn draw(image: &mut RgbImage, x: u32, y: u32, color: [u8; 3], text: &
 fn dot(character: char, column: usize, row: usize) -> bool {
     let code = match character {
         ' '..='~' => character as usize,
-        _ => 0x7F,
+        _ => '?' as usize,
     };
     let (band, place) = ((code - 32) / 16, (code - 32) % 16);
     GLYPHS[band][row].as_bytes()[place * (WIDTH + 1) + column] == b'#'
@@ -122,7 +131,7 @@ mod tests {
         let glyphs: HashSet<Vec<bool>> = (' '..='~').map(glyph).collect();
         assert_eq!(glyphs.len(), 95);
         assert!(glyph(' ').iter().all(|d| !d));
-        assert!(glyph('é').iter().all(|&d| d) && glyph('\n') == glyph('é'));
+        assert!(['é', '\n', '\u{7F}'].into_iter().all(|c| glyph(c) == glyph('?')));
         assert!(dot('L', 0, 0) && dot('L', 4, 6) && !dot('L', 4, 0));
     }
 
@@ -134,6 +143,8 @@ mod tests {
         assert_eq!(image.get_pixel(3 + 8, 2).0, [255; 3]);
         assert_eq!(image.get_pixel(3 + 8, 2 + 12).0, [9, 8, 7]);
         assert_eq!((fit("chair", 60), fit("armchair", 60)), ("chair".to_owned(), "arm..".to_owned()));
+        assert_eq!((fit_end("chair", 60), fit_end("a/chair.ply", 72)), ("chair".to_owned(), "...ply".to_owned()));
+        assert_eq!((fit("chair", 0), fit_end("chair", 0)), ("..".to_owned(), "..".to_owned()));
         assert_eq!((text_width("chair"), TEXT_HEIGHT), (60, 14));
     }
 }

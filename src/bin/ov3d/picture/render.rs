@@ -1,6 +1,7 @@
 //! Draws points as discs that join to surfaces, with edges shaded as in eye-dome lighting (Boucheny 2009).
 
 use image::{Rgb, RgbImage};
+use rayon::prelude::*;
 
 pub(super) const BACKGROUND: [u8; 3] = [255, 255, 255];
 
@@ -8,14 +9,16 @@ pub(super) const BACKGROUND: [u8; 3] = [255, 255, 255];
 pub(super) const FINE: u32 = 2;
 /// Radii of discs, in fine pixels.
 const RADII: (f32, f32) = (1.0, 14.0);
-/// Radius of a disc over its dot's distance to the next ones.
+/// Radius of a disc over its dot's distance to the next ones: points strewn at random leave few gaps.
 const OVERLAP: f32 = 1.6;
-/// Half the width of gaps between discs that are filled, in fine pixels.
-const GAP: usize = 5;
+/// Half the widths of gaps between discs that are filled, in fine pixels.
+const GAPS: [usize; 2] = [4, 8];
 /// Depths that differ by less belong to one surface.
 const SAME_SURFACE: f32 = 0.02;
-/// How much a pixel darkens per doubling of its depth over its neighbours', and the darkest it gets.
-const EDGE_STRENGTH: f32 = 22.0;
+/// How much a pixel darkens per doubling of its depth over those so many fine pixels away, the most that counts, and the
+/// darkest it gets.
+const REACHES: [(usize, f32); 4] = [(4, 18.0), (9, 3.5), (15, 2.5), (21, 2.5)];
+const DEEPEST: f32 = 0.2;
 const DARKEST: f32 = 0.42;
 
 /// A point on a picture.
@@ -27,6 +30,8 @@ pub(super) struct Dot {
     pub(super) spacing: f32,
     /// Binary logarithm of the distance.
     pub(super) depth: f32,
+    /// How much `depth` grows over the distance to the next dots.
+    pub(super) slope: f32,
     pub(super) color: [u8; 3],
 }
 
@@ -36,7 +41,9 @@ pub(super) fn render(dots: &[Dot], size: [u32; 2]) -> RgbImage {
     for dot in dots {
         frame.disc(dot, (OVERLAP * dot.spacing).clamp(RADII.0, RADII.1));
     }
-    frame.close();
+    for gap in GAPS {
+        frame.close(gap);
+    }
     frame.shade();
     frame.shrink()
 }
@@ -47,6 +54,8 @@ struct Frame {
     height: usize,
     /// Infinite where there is nothing.
     depths: Vec<f32>,
+    /// Depths that decide which disc is seen.
+    fronts: Vec<f32>,
     colors: Vec<[u8; 3]>,
 }
 
@@ -54,9 +63,10 @@ impl Frame {
     fn new([width, height]: [u32; 2]) -> Self {
         let (width, height) = (width as usize, height as usize);
         let depths = vec![f32::INFINITY; width * height];
-        Self { width, height, depths, colors: vec![BACKGROUND; width * height] }
+        Self { width, height, fronts: depths.clone(), depths, colors: vec![BACKGROUND; width * height] }
     }
 
+    /// Draws a disc that bulges towards the viewer, so that where discs of a surface overlap the nearest centre wins.
     fn disc(&mut self, dot: &Dot, radius: f32) {
         let span =
             |centre: f32, size: usize| (centre - radius).max(0.0) as usize..((centre + radius) as usize + 1).min(size);
@@ -65,7 +75,10 @@ impl Frame {
             for x in span(dot.x, self.width) {
                 let dx = x as f32 + 0.5 - dot.x;
                 let index = y * self.width + x;
-                if dx * dx + dy * dy <= radius * radius && dot.depth < self.depths[index] {
+                let share = (dx * dx + dy * dy) / (radius * radius);
+                let front = dot.depth + share * dot.slope;
+                if share <= 1.0 && front < self.fronts[index] {
+                    self.fronts[index] = front;
                     self.depths[index] = dot.depth;
                     self.colors[index] = dot.color;
                 }
@@ -75,11 +88,11 @@ impl Frame {
 
     /// Fills the gaps that points strewn at random leave in a surface: what lies deeper than both sides in all four
     /// directions. Gaps that are open along a line, as those between a scanner's lines are, stay.
-    fn close(&mut self) {
+    fn close(&mut self, gap: usize) {
         let depths = self.depths.clone();
-        let steps = [GAP, GAP * self.width, GAP * (self.width + 1), GAP * (self.width - 1)];
-        for y in GAP..self.height.saturating_sub(GAP) {
-            for index in y * self.width + GAP..(y + 1) * self.width - GAP {
+        let steps = [gap, gap * self.width, gap * (self.width + 1), gap * (self.width - 1)];
+        for y in gap..self.height.saturating_sub(gap) {
+            for index in y * self.width + gap..(y + 1) * self.width - gap {
                 let hollow = depths[index] - SAME_SURFACE;
                 let sides = steps.map(|step| (index - step, index + step));
                 let across = sides.map(|(a, b)| {
@@ -94,32 +107,32 @@ impl Frame {
         }
     }
 
-    /// Darkens pixels that lie behind their neighbours.
+    /// Darkens pixels that lie behind their neighbours: sharply at edges, softly in the hollows around them.
     fn shade(&mut self) {
-        const REACH: usize = 2 * FINE as usize;
-        for y in REACH..self.height.saturating_sub(REACH) {
-            for x in REACH..self.width.saturating_sub(REACH) {
-                let index = y * self.width + x;
-                let depth = self.depths[index];
-                if depth.is_infinite() {
-                    continue;
-                }
-                let down = REACH * self.width;
-                let around = [
-                    index - down - REACH,
-                    index - down,
-                    index - down + REACH,
-                    index - REACH,
-                    index + REACH,
-                    index + down - REACH,
-                    index + down,
-                    index + down + REACH,
-                ];
-                let behind: f32 = around.iter().map(|&i| (depth - self.depths[i]).clamp(0.0, 0.2)).sum();
-                let light = (-EDGE_STRENGTH * behind / 8.0).exp().max(DARKEST);
-                self.colors[index] = self.colors[index].map(|c| (f32::from(c) * light) as u8);
+        let mut colors = std::mem::take(&mut self.colors);
+        colors.par_chunks_mut(self.width.max(1)).enumerate().for_each(|(y, row)| {
+            for (x, color) in row.iter_mut().enumerate().filter(|(x, _)| self.depths[y * self.width + x].is_finite()) {
+                let dark: f32 = REACHES.iter().map(|&(reach, strength)| strength * self.behind(x, y, reach)).sum();
+                let light = (-dark).exp().max(DARKEST);
+                *color = color.map(|c| (f32::from(c) * light) as u8);
             }
-        }
+        });
+        self.colors = colors;
+    }
+
+    /// How far a pixel lies behind those at `reach` on opposite sides of it, on average: nothing on a slanted plane.
+    fn behind(&self, x: usize, y: usize, reach: usize) -> f32 {
+        let depth = self.depths[y * self.width + x];
+        let [left, right] = [x.saturating_sub(reach), (x + reach).min(self.width - 1)];
+        let [above, below] = [y.saturating_sub(reach), (y + reach).min(self.height - 1)];
+        let beyond = |x: usize, y: usize| (depth - self.depths[y * self.width + x]).clamp(-DEEPEST, DEEPEST);
+        let pairs = [
+            beyond(left, y) + beyond(right, y),
+            beyond(x, above) + beyond(x, below),
+            beyond(left, above) + beyond(right, below),
+            beyond(left, below) + beyond(right, above),
+        ];
+        pairs.iter().map(|pair| pair.max(0.0)).sum::<f32>() / 8.0
     }
 
     fn shrink(&self) -> RgbImage {
@@ -143,7 +156,7 @@ mod tests {
     use super::*;
 
     fn dot(x: f32, y: f32, depth: f32, color: [u8; 3]) -> Dot {
-        Dot { x, y, spacing: 3.0, depth, color }
+        Dot { x, y, spacing: 3.0, depth, slope: 0.01, color }
     }
 
     #[test]

@@ -135,8 +135,9 @@ impl Scene {
         let fullest = |cell: &[i32; 3]| {
             let around =
                 steps.iter().filter_map(|step| counts.get(&[0, 1, 2].map(|i| cell[i].saturating_add(step[i]))));
-            // Lone points stay small.
-            (edge / (around.max().copied().unwrap_or(1) as f32).sqrt()).min(edge / 2.0)
+            let most = around.max().copied().unwrap_or(1);
+            // Points too few to be a surface stay small.
+            edge / if most < 4 { (6 - most) as f32 } else { (most as f32).sqrt() }
         };
         let spacings: HashMap<[i32; 3], f32> = counts.keys().map(|&cell| (cell, fullest(&cell))).collect();
         for point in &mut self.points {

@@ -5,7 +5,7 @@ use super::scene::{Face, Point, Scene, TOP};
 
 /// Shares of the box that count as its ceiling and as its walls.
 const CEILING: f32 = 0.15;
-const WALL: f32 = 0.08;
+const WALL: f32 = 0.05;
 /// How steeply the corner view looks down, and how far off the diagonal, in degrees.
 const ELEVATION: f32 = 42.0;
 const OFF_DIAGONAL: f32 = 12.0;
@@ -13,6 +13,8 @@ const OFF_DIAGONAL: f32 = 12.0;
 const HALF_ANGLE: f32 = 0.36;
 /// Share of a picture's edges that stays empty.
 const MARGIN: f32 = 0.04;
+/// Points that the corner view is fitted to.
+const OUTLINE: usize = 50_000;
 
 /// What is seen, and what was left out for it.
 pub(super) struct View {
@@ -38,7 +40,8 @@ pub(super) fn from_above(scene: &Scene, size: [u32; 2]) -> View {
         let hidden = without_ceiling && scene.depth(point.position, TOP) < CEILING;
         let depth = (distance - z).max(distance / 8.0).log2();
         let (x, y) = (width / 2.0 + scale * x, height / 2.0 - scale * y);
-        (!hidden).then_some(Dot { x, y, spacing: scale * point.spacing, depth, color: point.color })
+        let slope = point.spacing / distance;
+        (!hidden).then_some(Dot { x, y, spacing: scale * point.spacing, depth, slope, color: point.color })
     };
     View {
         dots: scene.points.iter().filter_map(dot).collect(),
@@ -61,18 +64,31 @@ pub(super) fn from_corner(scene: &Scene, size: [u32; 2]) -> View {
     if without_ceiling {
         hidden.push((TOP, CEILING));
     }
-    let camera = Camera::new(scene, corner.map(|side| 2.0 * side as f32 - 1.0), size);
-    let dot = |point: &Point| {
-        // The floor under a wall that is left out stays.
-        let high = scene.depth(point.position, TOP) < 1.0 - WALL / 2.0;
-        if high && hidden.iter().any(|&(face, thickness)| scene.depth(point.position, face) < thickness) {
-            return None;
-        }
-        let [x, y, depth] = camera.project(point.position)?;
-        let spacing = camera.scale * point.spacing / depth;
-        Some(Dot { x, y, spacing, depth: depth.log2(), color: point.color })
+    // The floor under a wall that is left out stays.
+    let low = |position| scene.depth(position, TOP) >= 1.0 - WALL / 2.0;
+    let is_seen = |point: &&Point| {
+        low(point.position) || hidden.iter().all(|&(face, share)| scene.depth(point.position, face) >= share)
     };
-    View { dots: scene.points.iter().filter_map(dot).collect(), without_ceiling, without_walls, scale: None }
+    let seen: Vec<&Point> = scene.points.iter().filter(is_seen).collect();
+    let camera = Camera::new(scene, corner.map(|side| 2.0 * side as f32 - 1.0), size, &outline(scene, &seen));
+    let dot = |point: &&Point| {
+        let [x, y, depth] = camera.project(point.position)?;
+        let slope = point.spacing / depth;
+        Some(Dot { x, y, spacing: camera.scale * slope, depth: depth.log2(), slope, color: point.color })
+    };
+    View { dots: seen.iter().filter_map(dot).collect(), without_ceiling, without_walls, scale: None }
+}
+
+/// Some of the points within the box to show, to fit a picture to; without any, the corners of the box.
+fn outline(scene: &Scene, points: &[&Point]) -> Vec<[f32; 3]> {
+    let [lower, upper] = scene.frame;
+    let is_inside = |p: &[f32; 3]| (0..3).all(|axis| (lower[axis]..=upper[axis]).contains(&p[axis]));
+    let step = points.len().div_ceil(OUTLINE).max(1);
+    let inside: Vec<[f32; 3]> = points.iter().step_by(step).map(|point| point.position).filter(is_inside).collect();
+    if inside.len() > 1 {
+        return inside;
+    }
+    (0..8).map(|i: usize| [0, 1, 2].map(|axis| scene.frame[i >> axis & 1][axis])).collect()
 }
 
 struct Camera {
@@ -86,30 +102,28 @@ struct Camera {
 }
 
 impl Camera {
-    /// Looks from `corner` (signs of x and y) at the middle of the box, from as near as shows all of it.
-    fn new(scene: &Scene, corner: [f32; 2], size: [u32; 2]) -> Self {
+    /// Looks from `corner` (signs of x and y) at the middle of the box, from as near as shows all of `outline`.
+    fn new(scene: &Scene, corner: [f32; 2], size: [u32; 2], outline: &[[f32; 3]]) -> Self {
         let (sin, cos) = ELEVATION.to_radians().sin_cos();
         let (across, along) = (45.0 - OFF_DIAGONAL).to_radians().sin_cos();
         let eye = [corner[0] * across * cos, corner[1] * along * cos, sin];
         let right = [-corner[1] * along, corner[0] * across, 0.0];
         let forward = eye.map(|v| -v);
         let up = cross(right, forward);
-        let corners: Vec<[f32; 3]> =
-            (0..8).map(|i: usize| [0, 1, 2].map(|axis| scene.frame[i >> axis & 1][axis])).collect();
         let mut camera =
             Self { axes: [right, up, forward], target: middle(scene), distance: 0.0, scale: 1.0, offset: [0.0; 2] };
         let reach = |p: &[f32; 3]| {
             let [x, y, z] = camera.axes.map(|axis| product(axis, difference(*p, camera.target)));
             x.abs().max(y.abs()) / HALF_ANGLE - z
         };
-        camera.distance = corners.iter().map(reach).fold(0.0, f32::max);
-        camera.frame(&corners, size);
+        camera.distance = outline.iter().map(reach).fold(0.0, f32::max);
+        camera.frame(outline, size);
         camera
     }
 
-    /// Shifts and scales the picture so that `corners` fill it.
-    fn frame(&mut self, corners: &[[f32; 3]], size: [u32; 2]) {
-        let projected: Vec<[f32; 3]> = corners.iter().filter_map(|&p| self.project(p)).collect();
+    /// Shifts and scales the picture so that `outline` fills it.
+    fn frame(&mut self, outline: &[[f32; 3]], size: [u32; 2]) {
+        let projected: Vec<[f32; 3]> = outline.iter().filter_map(|&p| self.project(p)).collect();
         let range = |axis: usize| {
             let values = projected.iter().map(|p| p[axis]);
             (values.clone().fold(f32::INFINITY, f32::min), values.fold(f32::NEG_INFINITY, f32::max))
@@ -157,7 +171,7 @@ mod tests {
         let scene = Scene::new(&positions, &[[0; 3]; 8]);
         let size = [400, 300];
         for corner in [[1.0, 1.0], [-1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]] {
-            let camera = Camera::new(&scene, corner, size);
+            let camera = Camera::new(&scene, corner, size, &outline(&scene, &[]));
             for point in &scene.points {
                 let [x, y, _] = camera.project(point.position).unwrap();
                 assert!((0.0..400.0).contains(&x) && (0.0..300.0).contains(&y), "{x} {y}");

@@ -1,0 +1,87 @@
+//! Input features: the colours of each voxel's representative point, or those given with ready-made voxels.
+
+use super::tensor::{Scratch, Tensor};
+use crate::backend::{Input, Representative};
+use crate::cloud::Cloud;
+use crate::error::{Error, ErrorKind, Result};
+use crate::sparse::Voxels;
+use std::cmp::Ordering;
+
+/// `[v, channels]` features of the representative point of each voxel.
+pub(super) fn input_features(
+    input: &Input<'_>,
+    voxels: &Voxels,
+    channels: usize,
+    scratch: &mut Scratch,
+) -> Result<Tensor> {
+    let mut tensor = Tensor::unfilled(voxels.len(), channels, scratch)?;
+    tensor.as_mut_slice().fill(0.0);
+    let stride = tensor.stride;
+    let rows = tensor.as_mut_slice().chunks_exact_mut(stride).enumerate();
+    match input {
+        Input::Coordinates { features: Some(features), .. } => {
+            for (voxel, row) in rows {
+                let first = voxels.points_of(voxel)[0] as usize;
+                row[..channels].copy_from_slice(&features[first * channels..][..channels]);
+            }
+        }
+        Input::Coordinates { features: None, .. } => {
+            let cure = "give `[rows, channels]` features with the coordinates";
+            return Err(Error::new(
+                ErrorKind::InvalidState,
+                format!("the network reads {channels} input features; {cure}"),
+            ));
+        }
+        Input::Clouds { clouds, representative, .. } => {
+            let points = PointIndex::new(clouds);
+            for (voxel, row) in rows {
+                let point = points.representative(voxels.points_of(voxel), *representative);
+                let (cloud, index) = points.locate(point);
+                row[..channels].copy_from_slice(&cloud.color_feature(index)[..channels]);
+            }
+        }
+    }
+    Ok(tensor)
+}
+
+/// Finds the cloud and row of a point number that runs through all clouds of a call.
+struct PointIndex<'a> {
+    clouds: &'a [Cloud<'a>],
+    starts: Vec<usize>,
+}
+
+impl<'a> PointIndex<'a> {
+    fn new(clouds: &'a [Cloud<'a>]) -> Self {
+        let starts = clouds.iter().scan(0, |total, cloud| {
+            let start = *total;
+            *total += cloud.len();
+            Some(start)
+        });
+        Self { clouds, starts: starts.collect() }
+    }
+
+    fn locate(&self, point: u32) -> (&'a Cloud<'a>, usize) {
+        let cloud = self.starts.partition_point(|&start| start <= point as usize) - 1;
+        (&self.clouds[cloud], point as usize - self.starts[cloud])
+    }
+
+    fn representative(&self, points: &[u32], rule: Representative) -> u32 {
+        match rule {
+            Representative::First => points[0],
+            Representative::Canonical => {
+                points.iter().copied().min_by(|&a, &b| self.compare(a, b)).unwrap_or(points[0])
+            }
+        }
+    }
+
+    /// By position, then colour.
+    fn compare(&self, a: u32, b: u32) -> Ordering {
+        let key = |point: u32| {
+            let (cloud, index) = self.locate(point);
+            (cloud.positions.row(index), cloud.color_feature(index).map(f64::from))
+        };
+        let ((pa, ca), (pb, cb)) = (key(a), key(b));
+        let terms = pa.iter().chain(&ca).zip(pb.iter().chain(&cb));
+        terms.map(|(a, b)| a.total_cmp(b)).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+    }
+}
