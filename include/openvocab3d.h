@@ -13,7 +13,8 @@
  *
  * Handles. ov3d_model, ov3d_vocabulary and ov3d_result may be used from any thread, several at once; an ov3d_session takes
  * one call at a time. Every object keeps what it uses: free a handle as soon as you do not need it yourself. Freeing NULL
- * does nothing; a stale handle is an error or a line in the log, never a crash.
+ * does nothing; otherwise NULL where a handle is needed is OV3D_ERROR_INVALID_ARGUMENT, and a handle that is stale, of
+ * another kind or no handle at all is OV3D_ERROR_INVALID_HANDLE (in a _free function a line in the log), never a crash.
  *
  * Strings are UTF-8 and NUL-terminated. Units are metres unless said otherwise. */
 
@@ -23,6 +24,34 @@
 
 #include <stddef.h>
 #include <stdint.h>
+
+// Major version of the library this header belongs to.
+#define OV3D_VERSION_MAJOR 0
+
+// Minor version of the library this header belongs to.
+#define OV3D_VERSION_MINOR 1
+
+// Patch version of the library this header belongs to.
+#define OV3D_VERSION_PATCH 0
+
+// Number of the binary interface this header describes. It grows when functions or fields are added; a library of a
+// higher number serves clients of a lower one.
+#define OV3D_ABI_VERSION 1
+
+// Something went wrong; the call's status says so too.
+#define OV3D_LOG_ERROR 1
+
+// Something a developer should look at, such as a handle freed twice.
+#define OV3D_LOG_WARNING 2
+
+// The host's processor.
+#define OV3D_DEVICE_CPU 0
+
+// The network reads constant ones: colours have no effect.
+#define OV3D_INPUT_ONES 0
+
+// The network reads colours.
+#define OV3D_INPUT_COLORS 1
 
 // 32-bit floats.
 #define OV3D_DTYPE_F32 1
@@ -50,21 +79,6 @@
 
 // x right, y down, z forward: a camera's own frame. Becomes (x, z, -y).
 #define OV3D_AXES_CAMERA 4
-
-// The host's processor.
-#define OV3D_DEVICE_CPU 0
-
-// Something went wrong; the call's status says so too.
-#define OV3D_LOG_ERROR 1
-
-// Something a developer should look at, such as a handle freed twice.
-#define OV3D_LOG_WARNING 2
-
-// The network reads constant ones: colours have no effect.
-#define OV3D_INPUT_ONES 0
-
-// The network reads colours.
-#define OV3D_INPUT_COLORS 1
 
 // Raw dot products of unnormalised features with unit text embeddings, as published.
 #define OV3D_SIMILARITY_DOT 0
@@ -99,31 +113,6 @@
 // The label of a point whose position is not finite.
 #define OV3D_LABEL_NONE -1
 
-// Major version of the library this header belongs to.
-#define OV3D_VERSION_MAJOR 0
-
-// Minor version of the library this header belongs to.
-#define OV3D_VERSION_MINOR 1
-
-// Patch version of the library this header belongs to.
-#define OV3D_VERSION_PATCH 0
-
-// Number of the binary interface this header describes. It grows when functions or fields are added; a library of a
-// higher number serves clients of a lower one.
-#define OV3D_ABI_VERSION 1
-
-// Cells per axis that one cloud may span: what 18 bits per axis of a voxel key hold (5.2 km at 2 cm).
-#define MAX_EXTENT (1 << 18)
-
-// Clouds per call: what the 10 batch bits of a key hold.
-#define BATCH_LIMIT (1 << 10)
-
-// The voxel of a point that has none, because its position is not finite.
-#define NO_VOXEL UINT32_MAX
-
-// A set of vector instructions, from the one every CPU has upwards.
-typedef struct CpuLevel CpuLevel;
-
 // Opaque.
 typedef struct ov3d_model_s ov3d_model_s;
 
@@ -135,64 +124,6 @@ typedef struct ov3d_session_s ov3d_session_s;
 
 // Opaque.
 typedef struct ov3d_vocabulary_s ov3d_vocabulary_s;
-
-// Rows of `components` values each, `stride_bytes` apart, at any alignment. The layout is frozen. All zero means absent.
-typedef struct ov3d_strided_view {
-    // The first value of the first row.
-    const void *data;
-    // Bytes from one row to the next; at least the bytes of one row.
-    uint64_t stride_bytes;
-    // `OV3D_DTYPE_*`.
-    int32_t dtype;
-    // Values per row.
-    uint32_t components;
-    // Must be zero.
-    uint64_t reserved[2];
-} ov3d_strided_view;
-
-// A cloud in the caller's memory and the caller's frame. It must stay valid and unchanged until the result is ready.
-// Positions become metres by `unit_in_metres`, then right-handed with z up by `axes`, then `pose` is applied. Points whose
-// position is not finite get the label `OV3D_LABEL_NONE`.
-typedef struct ov3d_cloud {
-    // Set by `ov3d_cloud_init`.
-    uint32_t struct_size;
-    // `OV3D_MEMORY_HOST` (default).
-    int32_t memory;
-    // Number of points; 0 is fine and gives an empty result.
-    uint64_t count;
-    // `[count, 3]` positions, F32 or F64.
-    struct ov3d_strided_view positions;
-    // `[count, 3]` colours, U8 (0-255) or F32 (0-1); absent unless the model's input is colour.
-    struct ov3d_strided_view colors;
-    // Metres per unit of the positions: 1 (default), 0.001 for millimetres, 0.01 for Unreal units.
-    double unit_in_metres;
-    // NULL (default), or 12 numbers: a row-major 3x4 transform with its translation in metres.
-    const double *pose;
-    // `OV3D_AXES_*`; `OV3D_AXES_RIGHT_HANDED_Z_UP` by default.
-    int32_t axes;
-    // Must be 0.
-    uint32_t flags;
-} ov3d_cloud;
-
-// What a device is and whether it can be used.
-typedef struct ov3d_device_info {
-    // Set by `ov3d_device_info_init`.
-    uint32_t struct_size;
-    // `OV3D_DEVICE_CPU`.
-    int32_t kind;
-    // 1 if sessions can be created on it, 0 with the reason in `reason`.
-    int32_t usable;
-    // CUDA's number of the device, or -1.
-    int32_t cuda_ordinal;
-    // Bytes of its memory; 0 if unknown.
-    uint64_t memory;
-    // Its UUID; zeros for the CPU.
-    uint8_t uuid[16];
-    // Its name, NUL-terminated.
-    char name[128];
-    // Why it cannot be used, NUL-terminated; empty if it can.
-    char reason[256];
-} ov3d_device_info;
 
 // The result of a call: `OV3D_OK` or one of the negative `OV3D_ERROR_*`, in hundreds by cause. A number is never
 // reused. `ov3d_last_error` gives the sentence that goes with it.
@@ -213,6 +144,26 @@ typedef struct ov3d_log_desc {
     // Handed to the callback.
     void *user_data;
 } ov3d_log_desc;
+
+// What a device is and whether it can be used.
+typedef struct ov3d_device_info {
+    // Set by `ov3d_device_info_init`.
+    uint32_t struct_size;
+    // `OV3D_DEVICE_CPU`.
+    int32_t kind;
+    // 1 if sessions can be created on it, 0 with the reason in `reason`.
+    int32_t usable;
+    // CUDA's number of the device, or -1.
+    int32_t cuda_ordinal;
+    // Bytes of its memory; 0 if unknown.
+    uint64_t memory;
+    // Its UUID; zeros for the CPU.
+    uint8_t uuid[16];
+    // Its name, NUL-terminated.
+    char name[128];
+    // Why it cannot be used, NUL-terminated; empty if it can.
+    char reason[256];
+} ov3d_device_info;
 
 // How to load a model.
 typedef struct ov3d_model_desc {
@@ -252,68 +203,60 @@ typedef struct ov3d_model_info {
 // needs it is created: sessions keep what they use.
 typedef struct ov3d_model_s *ov3d_model;
 
-// The contents of a result. The pointers live until the result is freed; what was not asked for is NULL.
-typedef struct ov3d_result_view {
-    // Set by `ov3d_result_view_init`.
+// How embeddings make a vocabulary.
+typedef struct ov3d_vocabulary_desc {
+    // Set by `ov3d_vocabulary_desc_init`.
     uint32_t struct_size;
-    // Where the arrays lie: `OV3D_MEMORY_HOST`.
+    // Must be 0.
+    uint32_t flags;
+    // Name of the text space, to be compared with the model's; NULL (default) fits any model of the same width.
+    const char *text_space;
+    // `[count]` the label each row stands for, from 0 without gaps: rows of one label are its prompts, and the best of
+    // them is its score. NULL (default): every row is a label of its own. The label's name is that of its first row.
+    const uint32_t *label_of_row;
+} ov3d_vocabulary_desc;
+
+// Labels with text embeddings. Immutable; any thread may use it; sessions and results keep what they use.
+typedef struct ov3d_vocabulary_s *ov3d_vocabulary;
+
+// Rows of `components` values each, `stride_bytes` apart, at any alignment. The layout is frozen. All zero means absent.
+typedef struct ov3d_strided_view {
+    // The first value of the first row.
+    const void *data;
+    // Bytes from one row to the next; at least the bytes of one row.
+    uint64_t stride_bytes;
+    // `OV3D_DTYPE_*`.
+    int32_t dtype;
+    // Values per row.
+    uint32_t components;
+    // Must be zero.
+    uint64_t reserved[2];
+} ov3d_strided_view;
+
+// A cloud in the caller's memory and the caller's frame. The rows of its views must stay valid and unchanged until the
+// result is ready; the struct itself and the pose are copied when the call is made.
+// Positions become metres by `unit_in_metres`, then right-handed with z up by `axes`, then `pose` is applied. Points whose
+// position is not finite get the label `OV3D_LABEL_NONE`.
+typedef struct ov3d_cloud {
+    // Set by `ov3d_cloud_init`.
+    uint32_t struct_size;
+    // `OV3D_MEMORY_HOST` (default).
     int32_t memory;
-    // Number of points.
-    uint64_t points;
-    // Number of voxels; 0 after augmented passes.
-    uint64_t voxels;
-    // Number of labels of the vocabulary.
-    uint32_t label_count;
-    // Labels per point in `top_labels`.
-    uint32_t top_k;
-    // Width of `features`; 0 without.
-    uint32_t feature_dim;
-    // Zero.
-    uint32_t reserved;
-    // `[points]` the best label of each point, or `OV3D_LABEL_NONE`.
-    const int32_t *labels;
-    // `[points]` its score; 0 without a label.
-    const float *scores;
-    // `[points, top_k]` the best labels, best first; NULL unless `top_k` is at least 2.
-    const int32_t *top_labels;
-    // `[points, top_k]` their scores.
-    const float *top_scores;
-    // `[points]` the voxel of each point, or -1; NULL after augmented passes.
-    const int32_t *voxel_of_point;
-    // `[voxels, 3]` voxel coordinates.
-    const int32_t *coordinates;
-    // `[voxels, feature_dim]` features as IEEE half floats, if asked for.
-    const uint16_t *features;
-    // `[voxels, label_count]` scores, if asked for.
-    const float *logits;
-} ov3d_result_view;
-
-// What a run took, in milliseconds. Clouds of one batch share the times of their run.
-typedef struct ov3d_timings {
-    // Set by `ov3d_timings_init`.
-    uint32_t struct_size;
-    // Zero.
-    uint32_t reserved;
-    // All stages together.
-    double total;
-    // Points to voxels.
-    double quantise;
-    // Coarser levels.
-    double levels;
-    // Neighbours.
-    double kernel_maps;
-    // The network's layers.
-    double network;
-    // Scores, labels, and back to points.
-    double head;
-    // Text-space features.
-    double features;
-    // Floating-point operations that the result needed, in billions.
-    double gflop;
-} ov3d_timings;
-
-// The result of a segmentation: pending until it is ready, then read-only for any thread. It outlives its session.
-typedef struct ov3d_result_s *ov3d_result;
+    // Number of points; 0 is fine and gives an empty result.
+    uint64_t count;
+    // `[count, 3]` positions, F32 or F64.
+    struct ov3d_strided_view positions;
+    // `[count, 3]` colours, U8 (0-255) or F32 (0-1); absent unless the model's input is colour.
+    struct ov3d_strided_view colors;
+    // Metres per unit of the positions: 1 (default), 0.001 for millimetres, 0.01 for Unreal units.
+    double unit_in_metres;
+    // NULL (default), or 12 numbers: a row-major 3x4 transform with its translation in metres.
+    const double *pose;
+    // `OV3D_AXES_*`; `OV3D_AXES_RIGHT_HANDED_Z_UP` by default.
+    int32_t axes;
+    // Must be 0.
+    uint32_t flags;
+} ov3d_cloud;
 
 // A progress callback: the fraction done and the descriptor's user data. Return 0 to go on, anything else to stop the run
 // with `OV3D_ERROR_CANCELLED`. It is called from a thread of the library and must not call the library.
@@ -383,8 +326,8 @@ typedef struct ov3d_session_info {
     uint32_t device;
     // Threads of the session's pool.
     uint32_t threads;
-    // 1 while a call is in flight.
-    uint32_t busy;
+    // Zero.
+    uint32_t reserved;
     // Bytes of working memory held now, for the next call to use.
     uint64_t bytes_in_use;
     // The most that any call of the session needed.
@@ -396,21 +339,69 @@ typedef struct ov3d_session_info {
 // One model on one device with scratch memory and a vocabulary. One call at a time: a second one is `OV3D_ERROR_BUSY`.
 typedef struct ov3d_session_s *ov3d_session;
 
-// Labels with text embeddings. Immutable; any thread may use it; sessions and results keep what they use.
-typedef struct ov3d_vocabulary_s *ov3d_vocabulary;
+// The result of a segmentation: pending until it is ready, then read-only for any thread. It outlives its session.
+typedef struct ov3d_result_s *ov3d_result;
 
-// How embeddings make a vocabulary.
-typedef struct ov3d_vocabulary_desc {
-    // Set by `ov3d_vocabulary_desc_init`.
+// The contents of a result. The pointers live until the result is freed; what was not asked for is NULL, and so is an
+// array of no rows.
+typedef struct ov3d_result_view {
+    // Set by `ov3d_result_view_init`.
     uint32_t struct_size;
-    // Must be 0.
-    uint32_t flags;
-    // Name of the text space, to be compared with the model's; NULL (default) fits any model of the same width.
-    const char *text_space;
-    // `[count]` the label each row stands for, from 0 without gaps: rows of one label are its prompts, and the best of
-    // them is its score. NULL (default): every row is a label of its own. The label's name is that of its first row.
-    const uint32_t *label_of_row;
-} ov3d_vocabulary_desc;
+    // Where the arrays lie: `OV3D_MEMORY_HOST`.
+    int32_t memory;
+    // Number of points.
+    uint64_t points;
+    // Number of voxels; 0 after augmented passes.
+    uint64_t voxels;
+    // Number of labels of the vocabulary.
+    uint32_t label_count;
+    // Labels per point in `top_labels`.
+    uint32_t top_k;
+    // Width of `features`; 0 without.
+    uint32_t feature_dim;
+    // Zero.
+    uint32_t reserved;
+    // `[points]` the best label of each point, or `OV3D_LABEL_NONE`.
+    const int32_t *labels;
+    // `[points]` its score; 0 without a label.
+    const float *scores;
+    // `[points, top_k]` the best labels, best first; NULL unless `top_k` is at least 2.
+    const int32_t *top_labels;
+    // `[points, top_k]` their scores.
+    const float *top_scores;
+    // `[points]` the voxel of each point, or -1; NULL after augmented passes.
+    const int32_t *voxel_of_point;
+    // `[voxels, 3]` voxel coordinates.
+    const int32_t *coordinates;
+    // `[voxels, feature_dim]` features as IEEE half floats, if asked for.
+    const uint16_t *features;
+    // `[voxels, label_count]` scores, if asked for.
+    const float *logits;
+} ov3d_result_view;
+
+// What a run took, in milliseconds. Clouds of one batch share the times of their run.
+typedef struct ov3d_timings {
+    // Set by `ov3d_timings_init`.
+    uint32_t struct_size;
+    // Zero.
+    uint32_t reserved;
+    // All stages together.
+    double total;
+    // Points to voxels.
+    double quantise;
+    // Coarser levels.
+    double levels;
+    // Neighbours.
+    double kernel_maps;
+    // The network's layers.
+    double network;
+    // Scores, labels, and back to points.
+    double head;
+    // Text-space features.
+    double features;
+    // Floating-point operations that the result needed, in billions.
+    double gflop;
+} ov3d_timings;
 
 // The call succeeded.
 #define OV3D_OK 0
@@ -463,26 +454,23 @@ typedef struct ov3d_vocabulary_desc {
 // A defect of this library; free the object concerned and report the message.
 #define OV3D_ERROR_INTERNAL -900
 
-
-
-// Every kind, for tables and tests.
-#define ErrorKind_ALL { InvalidArgument, Mismatch, OutOfRange, InvalidState, InvalidHandle, StructSize, Capacity, Io, Format, Unsupported, OutOfMemory, Budget, Cancelled, Busy, Timeout, Internal, }
-
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
 
-// Fills at most `size` bytes of `cloud` with defaults and sets `struct_size`; pass `sizeof(ov3d_cloud)`.
-void ov3d_cloud_init(struct ov3d_cloud *cloud, size_t size);
+// Number of the binary interface of the loaded library; compare with `OV3D_ABI_VERSION`. Any thread.
+uint32_t ov3d_abi_version(void);
 
-// Fills at most `size` bytes of `info` with defaults and sets `struct_size`; pass `sizeof(ov3d_device_info)`.
-void ov3d_device_info_init(struct ov3d_device_info *info, size_t size);
+// Version of the loaded library, such as `"0.1.0"`. Static, never NULL. Any thread.
+const char *ov3d_version(void);
 
-// Writes the number of devices to `count`: at least 1, the CPU. Any thread.
-ov3d_status ov3d_device_count(uint32_t *count);
+// Name of a status, such as `"OV3D_ERROR_BUSY"`; `"OV3D_ERROR_UNKNOWN"` for numbers that are none. Static, never
+// NULL. Any thread.
+const char *ov3d_status_name(ov3d_status status);
 
-// Describes device `device`, counted from 0. Any thread.
-ov3d_status ov3d_device_info_get(uint32_t device, struct ov3d_device_info *info);
+// 1 if the objects concerned can go on being used after `status`, 0 after `OV3D_ERROR_INTERNAL` (free the object) or an
+// unknown number. Any thread.
+int32_t ov3d_status_is_recoverable(ov3d_status status);
 
 // Copies the message of this thread's last error to `buffer`, cut to `capacity` bytes at a character's end and always
 // NUL-terminated when `capacity` is not 0. Returns the bytes that the whole message needs, with its NUL: 1 after a call
@@ -496,6 +484,15 @@ void ov3d_log_desc_init(struct ov3d_log_desc *desc, size_t size);
 // Sets where messages go; `desc` NULL is silent (the default). After it returns no callback set before is running or will
 // be called. Any thread, but not from within a log callback (`OV3D_ERROR_INVALID_STATE`).
 ov3d_status ov3d_log_set(const struct ov3d_log_desc *desc);
+
+// Fills at most `size` bytes of `info` with defaults and sets `struct_size`; pass `sizeof(ov3d_device_info)`.
+void ov3d_device_info_init(struct ov3d_device_info *info, size_t size);
+
+// Writes the number of devices to `count`: at least 1, the CPU. Any thread.
+ov3d_status ov3d_device_count(uint32_t *count);
+
+// Describes device `device`, counted from 0. Any thread.
+ov3d_status ov3d_device_info_get(uint32_t device, struct ov3d_device_info *info);
 
 // Fills at most `size` bytes of `desc` with defaults and sets `struct_size`; pass `sizeof(ov3d_model_desc)`.
 void ov3d_model_desc_init(struct ov3d_model_desc *desc, size_t size);
@@ -520,30 +517,42 @@ ov3d_status ov3d_model_info_get(ov3d_model model, struct ov3d_model_info *info);
 // Frees `model`. NULL is fine; a stale handle is a line in the log. Sessions made from it go on working.
 void ov3d_model_free(ov3d_model model);
 
-// Fills at most `size` bytes of `view` with defaults and sets `struct_size`; pass `sizeof(ov3d_result_view)`.
-void ov3d_result_view_init(struct ov3d_result_view *view, size_t size);
+// Fills at most `size` bytes of `desc` with defaults and sets `struct_size`; pass `sizeof(ov3d_vocabulary_desc)`.
+void ov3d_vocabulary_desc_init(struct ov3d_vocabulary_desc *desc, size_t size);
 
-// Fills at most `size` bytes of `timings` with defaults and sets `struct_size`; pass `sizeof(ov3d_timings)`.
-void ov3d_timings_init(struct ov3d_timings *timings, size_t size);
+// A vocabulary of `count` rows of `dim` floats with `count` UTF-8 names. Everything is copied; rows are brought to unit
+// length. On success `*vocabulary` is a handle that the caller owns. Statuses: `OV3D_ERROR_INVALID_ARGUMENT` (a NULL, a
+// row of zero length or not finite), `OV3D_ERROR_OUT_OF_MEMORY`. Any thread.
+ov3d_status ov3d_vocabulary_from_embeddings(const float *embeddings,
+                                            size_t count,
+                                            size_t dim,
+                                            const char *const *names,
+                                            const struct ov3d_vocabulary_desc *desc,
+                                            ov3d_vocabulary *vocabulary);
 
-// Waits until `result` is ready, at most `timeout_ns` nanoseconds (UINT64_MAX: without limit). Returns the status of the
-// run, or `OV3D_ERROR_TIMEOUT`. Any thread, several at once.
-ov3d_status ov3d_result_wait(ov3d_result result,
-                             uint64_t timeout_ns);
+// Reads the vocabulary file at `path` (UTF-8). On success `*vocabulary` is a handle that the caller owns. Statuses:
+// `OV3D_ERROR_IO`, `OV3D_ERROR_FORMAT`, `OV3D_ERROR_UNSUPPORTED`, `OV3D_ERROR_OUT_OF_MEMORY`. Any thread.
+ov3d_status ov3d_vocabulary_load(const char *path, ov3d_vocabulary *vocabulary);
 
-// 1 if the run has ended, well or not; 0 while it is in flight or if the handle is not live. Any thread.
-int32_t ov3d_result_ready(ov3d_result result);
+// Reads a vocabulary file of `size` bytes from memory; the bytes are copied. Otherwise as `ov3d_vocabulary_load`.
+ov3d_status ov3d_vocabulary_load_memory(const void *bytes, size_t size, ov3d_vocabulary *vocabulary);
 
-// Lends out the contents of a ready result. Before that `OV3D_ERROR_INVALID_STATE`; of a failed run its status. Any
-// thread.
-ov3d_status ov3d_result_get(ov3d_result result, struct ov3d_result_view *view);
+// Writes `vocabulary` to a file at `path` (UTF-8), which `ov3d_vocabulary_load` reads. Any thread.
+ov3d_status ov3d_vocabulary_save(ov3d_vocabulary vocabulary, const char *path);
 
-// What the run of a ready result took. Any thread.
-ov3d_status ov3d_result_timings_get(ov3d_result result, struct ov3d_timings *timings);
+// Number of labels; 0 for a handle that is not live. Any thread.
+size_t ov3d_vocabulary_size(ov3d_vocabulary vocabulary);
 
-// Frees `result`. In flight, it cancels the run and waits until the run no longer touches the caller's memory, at most
-// some 20 ms. NULL is fine; a stale handle is a line in the log.
-void ov3d_result_free(ov3d_result result);
+// Name of label `label` as UTF-8; NULL if there is no such label or the handle is not live. Lives until the vocabulary is
+// freed. Any thread.
+const char *ov3d_vocabulary_name(ov3d_vocabulary vocabulary,
+                                 size_t label);
+
+// Frees `vocabulary`. NULL is fine; a stale handle is a line in the log. Sessions that use it go on working.
+void ov3d_vocabulary_free(ov3d_vocabulary vocabulary);
+
+// Fills at most `size` bytes of `cloud` with defaults and sets `struct_size`; pass `sizeof(ov3d_cloud)`.
+void ov3d_cloud_init(struct ov3d_cloud *cloud, size_t size);
 
 // Fills at most `size` bytes of `desc` with defaults and sets `struct_size`; pass `sizeof(ov3d_segment_desc)`.
 void ov3d_segment_desc_init(struct ov3d_segment_desc *desc, size_t size);
@@ -608,53 +617,30 @@ ov3d_status ov3d_session_cancel(ov3d_session session);
 // log. Results live on.
 void ov3d_session_free(ov3d_session session);
 
-// Number of the binary interface of the loaded library; compare with `OV3D_ABI_VERSION`. Any thread.
-uint32_t ov3d_abi_version(void);
+// Fills at most `size` bytes of `view` with defaults and sets `struct_size`; pass `sizeof(ov3d_result_view)`.
+void ov3d_result_view_init(struct ov3d_result_view *view, size_t size);
 
-// Version of the loaded library, such as `"0.1.0"`. Static, never NULL. Any thread.
-const char *ov3d_version(void);
+// Fills at most `size` bytes of `timings` with defaults and sets `struct_size`; pass `sizeof(ov3d_timings)`.
+void ov3d_timings_init(struct ov3d_timings *timings, size_t size);
 
-// Name of a status, such as `"OV3D_ERROR_BUSY"`; `"OV3D_ERROR_UNKNOWN"` for numbers that are none. Static, never
-// NULL. Any thread.
-const char *ov3d_status_name(ov3d_status status);
+// Waits until `result` is ready, at most `timeout_ns` nanoseconds (UINT64_MAX: without limit). Returns the status of the
+// run, or `OV3D_ERROR_TIMEOUT`. Any thread, several at once.
+ov3d_status ov3d_result_wait(ov3d_result result,
+                             uint64_t timeout_ns);
 
-// 1 if the objects concerned can go on being used after `status`, 0 after `OV3D_ERROR_INTERNAL` (free the object) or an
-// unknown number. Any thread.
-int32_t ov3d_status_is_recoverable(ov3d_status status);
+// 1 if the run has ended, well or not; 0 while it is in flight or if the handle is not live. Any thread.
+int32_t ov3d_result_ready(ov3d_result result);
 
-// Fills at most `size` bytes of `desc` with defaults and sets `struct_size`; pass `sizeof(ov3d_vocabulary_desc)`.
-void ov3d_vocabulary_desc_init(struct ov3d_vocabulary_desc *desc, size_t size);
+// Lends out the contents of a ready result. Before that `OV3D_ERROR_INVALID_STATE`; of a failed run its status. Any
+// thread.
+ov3d_status ov3d_result_get(ov3d_result result, struct ov3d_result_view *view);
 
-// A vocabulary of `count` rows of `dim` floats with `count` UTF-8 names. Everything is copied; rows are brought to unit
-// length. On success `*vocabulary` is a handle that the caller owns. Statuses: `OV3D_ERROR_INVALID_ARGUMENT` (a NULL, a
-// row of zero length or not finite), `OV3D_ERROR_OUT_OF_MEMORY`. Any thread.
-ov3d_status ov3d_vocabulary_from_embeddings(const float *embeddings,
-                                            size_t count,
-                                            size_t dim,
-                                            const char *const *names,
-                                            const struct ov3d_vocabulary_desc *desc,
-                                            ov3d_vocabulary *vocabulary);
+// What the run of a ready result took. Any thread.
+ov3d_status ov3d_result_timings_get(ov3d_result result, struct ov3d_timings *timings);
 
-// Reads the vocabulary file at `path` (UTF-8). On success `*vocabulary` is a handle that the caller owns. Statuses:
-// `OV3D_ERROR_IO`, `OV3D_ERROR_FORMAT`, `OV3D_ERROR_UNSUPPORTED`, `OV3D_ERROR_OUT_OF_MEMORY`. Any thread.
-ov3d_status ov3d_vocabulary_load(const char *path, ov3d_vocabulary *vocabulary);
-
-// Reads a vocabulary file of `size` bytes from memory; the bytes are copied. Otherwise as `ov3d_vocabulary_load`.
-ov3d_status ov3d_vocabulary_load_memory(const void *bytes, size_t size, ov3d_vocabulary *vocabulary);
-
-// Writes `vocabulary` to a file at `path` (UTF-8), which `ov3d_vocabulary_load` reads. Any thread.
-ov3d_status ov3d_vocabulary_save(ov3d_vocabulary vocabulary, const char *path);
-
-// Number of labels; 0 for a handle that is not live. Any thread.
-size_t ov3d_vocabulary_size(ov3d_vocabulary vocabulary);
-
-// Name of label `label` as UTF-8; NULL if there is no such label or the handle is not live. Lives until the vocabulary is
-// freed. Any thread.
-const char *ov3d_vocabulary_name(ov3d_vocabulary vocabulary,
-                                 size_t label);
-
-// Frees `vocabulary`. NULL is fine; a stale handle is a line in the log. Sessions that use it go on working.
-void ov3d_vocabulary_free(ov3d_vocabulary vocabulary);
+// Frees `result`. In flight, it cancels the run and waits until the run no longer touches the caller's memory, at most
+// some 20 ms. NULL is fine; a stale handle is a line in the log.
+void ov3d_result_free(ov3d_result result);
 
 #ifdef __cplusplus
 }  // extern "C"

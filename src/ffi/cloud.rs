@@ -49,7 +49,8 @@ impl Default for ov3d_strided_view {
     }
 }
 
-/// A cloud in the caller's memory and the caller's frame. It must stay valid and unchanged until the result is ready.
+/// A cloud in the caller's memory and the caller's frame. The rows of its views must stay valid and unchanged until the
+/// result is ready; the struct itself and the pose are copied when the call is made.
 /// Positions become metres by `unit_in_metres`, then right-handed with z up by `axes`, then `pose` is applied. Points whose
 /// position is not finite get the label `OV3D_LABEL_NONE`.
 #[repr(C)]

@@ -21,7 +21,8 @@ pub struct ov3d_result_s {
 /// The result of a segmentation: pending until it is ready, then read-only for any thread. It outlives its session.
 pub type ov3d_result = *mut ov3d_result_s;
 
-/// The contents of a result. The pointers live until the result is freed; what was not asked for is NULL.
+/// The contents of a result. The pointers live until the result is freed; what was not asked for is NULL, and so is an
+/// array of no rows.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct ov3d_result_view {

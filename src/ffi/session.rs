@@ -65,8 +65,8 @@ pub struct ov3d_session_info {
     pub device: u32,
     /// Threads of the session's pool.
     pub threads: u32,
-    /// 1 while a call is in flight.
-    pub busy: u32,
+    /// Zero.
+    pub reserved: u32,
     /// Bytes of working memory held now, for the next call to use.
     pub bytes_in_use: u64,
     /// The most that any call of the session needed.
@@ -78,7 +78,7 @@ pub struct ov3d_session_info {
 impl Default for ov3d_session_info {
     fn default() -> Self {
         let struct_size = size_of::<Self>() as u32;
-        Self { struct_size, device: 0, threads: 0, busy: 0, bytes_in_use: 0, bytes_peak: 0, bytes_capacity: 0 }
+        Self { struct_size, device: 0, threads: 0, reserved: 0, bytes_in_use: 0, bytes_peak: 0, bytes_capacity: 0 }
     }
 }
 

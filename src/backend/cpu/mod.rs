@@ -11,6 +11,7 @@ mod level;
 mod linear;
 mod memory;
 mod packed;
+mod pool;
 mod prepared;
 mod simd;
 mod stem;
@@ -21,14 +22,15 @@ pub use level::CpuLevel;
 use tensor::Scratch;
 
 use super::{Backend, HeadMatrix, Job, Outcome, PreparedHead, Query, Scores};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use parking_lot::Mutex;
+use pool::Pool;
 use std::sync::Arc;
 
 /// Runs plans on the CPU.
 #[derive(Debug)]
 pub struct CpuBackend {
-    pool: rayon::ThreadPool,
+    pool: Pool,
     level: CpuLevel,
     /// Taken by a run and given back at its end; a run beside it starts with none.
     scratch: Mutex<Scratch>,
@@ -49,12 +51,7 @@ impl CpuBackend {
             Some(threads) => threads,
             None => std::thread::available_parallelism().map_or(1, |n| n.get()),
         };
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|index| format!("ov3d-{index}"))
-            .build()
-            .map_err(|e| Error::new(ErrorKind::OutOfMemory, format!("cannot start {threads} threads: {e}")))?;
-        Ok(Self { pool, level, scratch: Mutex::default() })
+        Ok(Self { pool: Pool::new(threads)?, level, scratch: Mutex::default() })
     }
 }
 
@@ -65,17 +62,17 @@ impl Backend for CpuBackend {
 
     fn execute(&self, job: &Job<'_>) -> Result<Outcome> {
         let mut scratch = std::mem::take(&mut *self.scratch.lock());
-        let outcome = self.pool.install(|| execute::execute(self.level, job, &mut scratch));
+        let outcome = self.pool.threads.install(|| execute::execute(self.level, job, &mut scratch));
         *self.scratch.lock() = scratch;
         outcome
     }
 
     fn query(&self, query: &Query<'_>) -> Result<Scores> {
-        self.pool.install(|| execute::query(query))
+        self.pool.threads.install(|| execute::query(query))
     }
 
     fn spawn(&self, task: Box<dyn FnOnce() + Send>) {
-        self.pool.spawn(task);
+        self.pool.threads.spawn(task);
     }
 
     fn held_bytes(&self) -> u64 {
@@ -83,7 +80,7 @@ impl Backend for CpuBackend {
     }
 
     fn threads(&self) -> usize {
-        self.pool.current_num_threads()
+        self.pool.threads.current_num_threads()
     }
 
     fn describe(&self) -> String {

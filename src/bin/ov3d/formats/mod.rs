@@ -1,8 +1,10 @@
 //! Files that the tool reads and writes: clouds as PLY or npy, arrays as npy.
 
+mod labelled;
 mod npy;
 mod ply;
 
+pub(crate) use labelled::LabelledCloud;
 pub(crate) use npy::{read_npy_f32, read_npy_i32, write_npy_labels};
 
 use openvocab3d::{Error, ErrorKind, Result};
@@ -14,17 +16,6 @@ use std::path::Path;
 pub(crate) struct CloudFile {
     pub(crate) positions: Vec<[f64; 3]>,
     pub(crate) colors: Option<Vec<[u8; 3]>>,
-}
-
-/// A cloud with a label for every point; all but `names` have one row per point.
-pub(crate) struct LabelledCloud<'a> {
-    pub(crate) positions: &'a [[f64; 3]],
-    /// Colours of the labels.
-    pub(crate) colors: &'a [[u8; 3]],
-    pub(crate) labels: &'a [i32],
-    pub(crate) scores: &'a [f32],
-    /// Names of the labels, for the header.
-    pub(crate) names: &'a [String],
 }
 
 /// Reads a cloud; its content, not its name, says which format it has.
@@ -47,7 +38,7 @@ pub(crate) fn write_labelled_ply(path: &Path, cloud: &LabelledCloud<'_>) -> Resu
             format!("{count} positions, {colors} colours, {labels} labels and {scores} scores do not go together");
         return Err(Error::new(ErrorKind::Mismatch, message));
     }
-    write_file(path, |out| ply::write_labelled(out, cloud))
+    write_file(path, |out| labelled::write(out, cloud))
 }
 
 fn read_bytes(path: &Path) -> Result<Vec<u8>> {

@@ -1,13 +1,13 @@
-//! PLY: reads the points of ascii and binary files, writes labelled clouds.
+//! The points of ascii and binary PLY files.
 
-use super::{CloudFile, LabelledCloud};
+use super::CloudFile;
 use openvocab3d::error::with_capacity;
 use openvocab3d::{Error, Result};
-use ply_rs_bw::parser::{Parser, Reader};
+use ply_rs_bw::parser::{ParseError, Parser, Reader};
 use ply_rs_bw::ply::{
     ElementDef, Encoding, Header, Property, PropertyAccess, PropertyAccessResult, PropertyType, ScalarType,
 };
-use std::io::{self, Write};
+use std::io::ErrorKind::UnexpectedEof;
 
 pub(super) fn is_ply(bytes: &[u8]) -> bool {
     bytes.starts_with(b"ply\n") || bytes.starts_with(b"ply\r")
@@ -15,11 +15,13 @@ pub(super) fn is_ply(bytes: &[u8]) -> bool {
 
 /// The points of a PLY file; faces and other properties are passed over.
 pub(super) fn parse(bytes: &[u8]) -> Result<CloudFile> {
-    let mut reader = Reader::new(bytes);
-    let header = Parser::<Vertex>::new().read_header(&mut reader).map_err(|e| Error::format(first_line(&e)))?;
-    let payload = reader.into_inner();
-    check_header(&header, &bytes[..bytes.len() - payload.len()])?;
-    let mut payload = Payload { encoding: header.encoding, bytes: payload };
+    let (text, bytes) = split_header(bytes)?;
+    // Comments may be in any 8-bit encoding; the parser takes only UTF-8.
+    let text = String::from_utf8_lossy(text);
+    let header = Parser::<Vertex>::new().read_header(&mut Reader::new(text.as_bytes()));
+    let header = header.map_err(|e| Error::format(format!("the PLY file's header is damaged: {}", summary(&e))))?;
+    check_header(&header, &text)?;
+    let mut payload = Payload { encoding: header.encoding, bytes };
     for (name, element) in &header.elements {
         payload.check_size(element)?;
         if name == "vertex" {
@@ -64,11 +66,23 @@ fn is_float(data_type: &PropertyType) -> bool {
     matches!(data_type, PropertyType::Scalar(ScalarType::Float | ScalarType::Double))
 }
 
+/// The header with its last line, and what follows.
+fn split_header(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
+    let mut end = 0;
+    for line in bytes.split_inclusive(|&b| b == b'\n') {
+        end += line.len();
+        if line.trim_ascii_end() == b"end_header" {
+            return Ok(bytes.split_at(end));
+        }
+    }
+    Err(Error::format("the PLY file's header has no line 'end_header'; its lines must end with LF or CR LF"))
+}
+
 /// Refuses repeated names: the parser keeps one of each, and would read every later value from the wrong place.
-fn check_header(header: &Header, text: &[u8]) -> Result<()> {
-    let lines = |word: &[u8]| text.split(|&b| b == b'\n').filter(|line| line.starts_with(word)).count();
+fn check_header(header: &Header, text: &str) -> Result<()> {
+    let lines = |word: &str| text.lines().filter(|line| line.starts_with(word)).count();
     let properties: usize = header.elements.values().map(|e| e.properties.len()).sum();
-    if lines(b"element") != header.elements.len() || lines(b"property") != properties {
+    if lines("element") != header.elements.len() || lines("property") != properties {
         return Err(Error::format("the header of the PLY file names an element or a property twice"));
     }
     Ok(())
@@ -103,7 +117,8 @@ impl Vertex {
             let scaled = if unit { value * 255.0 } else { value };
             if !scaled.is_nan() && !(-1.0..=256.0).contains(&scaled) {
                 let range = if unit { "0 to 1 as floats are" } else { "0 to 255" };
-                return Err(Error::format(format!("the colour value {value} is not in {range}")));
+                let cure = "store colours as uchar, or as float from 0 to 1";
+                return Err(Error::format(format!("the colour value {value} is not in {range}; {cure}")));
             }
             // NaN becomes 0.
             *byte = scaled.round() as u8;
@@ -164,10 +179,10 @@ impl<'a> Payload<'a> {
             let vertex = match self.encoding {
                 Encoding::Ascii => self.read_ascii(element),
                 Encoding::BinaryBigEndian => {
-                    parser.read_big_endian_element(&mut self.bytes, element).map_err(|e| first_line(&e))
+                    parser.read_big_endian_element(&mut self.bytes, element).map_err(|e| summary(&e))
                 }
                 Encoding::BinaryLittleEndian => {
-                    parser.read_little_endian_element(&mut self.bytes, element).map_err(|e| first_line(&e))
+                    parser.read_little_endian_element(&mut self.bytes, element).map_err(|e| summary(&e))
                 }
             };
             let place = |e: &dyn std::fmt::Display| format!("'{}' {index} of {}: {e}", element.name, element.count);
@@ -176,39 +191,50 @@ impl<'a> Payload<'a> {
         Ok(())
     }
 
-    /// One element as text. Not the parser's own way, which knows neither `nan` nor `.5` and which is slower. Numbers
-    /// are read as FP64 whatever the header says: files with map coordinates often declare `float` and hold more.
+    /// One element as a line of text. Not the parser's own way, which knows neither `nan` nor `.5` and which is slower.
+    /// Numbers are read as FP64 whatever the header says: files with map coordinates often declare `float` and hold
+    /// more.
     fn read_ascii(&mut self, element: &ElementDef) -> std::result::Result<Vertex, String> {
+        let line = self.line().ok_or(ENDS_EARLY)?;
+        let mut tokens = line.split(u8::is_ascii_whitespace).filter(|token| !token.is_empty());
+        let mut next = || number(tokens.next().ok_or("its line has fewer values than the header names")?);
         let mut vertex = Vertex::default();
         for (name, property) in &element.properties {
-            let value = self.number()?;
+            let value = next()?;
             match property.data_type {
                 PropertyType::Scalar(_) => {
                     vertex.set(name, value);
                 }
                 PropertyType::List(..) => {
                     for _ in 0..value as usize {
-                        self.number()?;
+                        next()?;
                     }
                 }
             }
         }
-        Ok(vertex)
+        // Values that are too many mean that the header is another file's: the columns would be mistaken.
+        match tokens.next() {
+            Some(_) => Err("its line has more values than the header names".to_owned()),
+            None => Ok(vertex),
+        }
     }
 
-    fn number(&mut self) -> std::result::Result<f64, String> {
-        let bytes = self.bytes.trim_ascii_start();
-        let end = bytes.iter().position(u8::is_ascii_whitespace).unwrap_or(bytes.len());
-        let (token, rest) = bytes.split_at(end);
+    /// The next line that is not empty.
+    fn line(&mut self) -> Option<&'a [u8]> {
+        self.bytes = self.bytes.trim_ascii_start();
+        let end = self.bytes.iter().position(|&b| b == b'\n').unwrap_or(self.bytes.len());
+        let (line, rest) = self.bytes.split_at(end);
         self.bytes = rest;
-        if token.is_empty() {
-            return Err("the file ends too early".to_owned());
-        }
-        let number = std::str::from_utf8(token).ok().and_then(|text| text.parse().ok());
-        number.ok_or_else(|| {
-            format!("'{}' is not a number", String::from_utf8_lossy(&token[..end.min(40)]).escape_debug())
-        })
+        (!line.is_empty()).then_some(line)
     }
+}
+
+const ENDS_EARLY: &str = "the file ends too early";
+
+fn number(token: &[u8]) -> std::result::Result<f64, String> {
+    let number = std::str::from_utf8(token).ok().and_then(|text| text.parse().ok());
+    let shown = || String::from_utf8_lossy(&token[..token.len().min(40)]).escape_debug().to_string();
+    number.ok_or_else(|| format!("'{}' is not a number", shown()))
 }
 
 fn scalar_width(scalar: &ScalarType) -> usize {
@@ -220,48 +246,14 @@ fn scalar_width(scalar: &ScalarType) -> usize {
     }
 }
 
-/// The parser's message without the lines that quote the file.
-fn first_line(error: &dyn std::fmt::Display) -> String {
+/// The parser's message with the beginning of the line it quotes, as one line.
+fn summary(error: &ParseError) -> String {
+    if error.kind() == UnexpectedEof {
+        return ENDS_EARLY.to_owned();
+    }
     let text = error.to_string();
-    text.lines().next().unwrap_or_default().to_owned()
-}
-
-/// Writes `cloud`; its parts have equal lengths.
-pub(super) fn write_labelled(out: &mut impl Write, cloud: &LabelledCloud<'_>) -> io::Result<()> {
-    let wide = cloud.positions.iter().flatten().any(|&v| needs_double(v));
-    let float = if wide { "double" } else { "float" };
-    writeln!(out, "ply\nformat binary_little_endian 1.0")?;
-    for (label, name) in cloud.names.iter().enumerate() {
-        let name: String = name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        writeln!(out, "comment label {label} {name}")?;
-    }
-    writeln!(out, "element vertex {}", cloud.positions.len())?;
-    for axis in ["x", "y", "z"] {
-        writeln!(out, "property {float} {axis}")?;
-    }
-    for channel in ["red", "green", "blue"] {
-        writeln!(out, "property uchar {channel}")?;
-    }
-    writeln!(out, "property int label\nproperty float score\nend_header")?;
-    let rows = cloud.positions.iter().zip(cloud.colors).zip(cloud.labels).zip(cloud.scores);
-    for (((position, color), label), score) in rows {
-        for &value in position {
-            if wide {
-                out.write_all(&value.to_le_bytes())?;
-            } else {
-                out.write_all(&(value as f32).to_le_bytes())?;
-            }
-        }
-        out.write_all(color)?;
-        out.write_all(&label.to_le_bytes())?;
-        out.write_all(&score.to_le_bytes())?;
-    }
-    Ok(())
-}
-
-/// Whether FP32 would move a coordinate by more than a tenth of a millimetre, were it in metres.
-fn needs_double(value: f64) -> bool {
-    (value - f64::from(value as f32)).abs() > 1e-4
+    let words: Vec<&str> = text.lines().take(2).flat_map(str::split_whitespace).collect();
+    words.join(" ").chars().filter(|c| !c.is_control()).take(160).collect()
 }
 
 #[cfg(test)]
@@ -308,24 +300,68 @@ mod tests {
         }
     }
 
+    /// Reads `file` cut at every length and with every byte changed in several ways.
+    fn damage(file: &[u8], mut check: impl FnMut(usize, Result<CloudFile>)) {
+        for length in 0..file.len() {
+            check(length, parse(&file[..length]));
+            for mask in [1, 2, 4, 8, 16, 32, 64, 128, 0x55, 0xff] {
+                let mut damaged = file.to_vec();
+                damaged[length] ^= mask;
+                let _ = parse(&damaged);
+            }
+        }
+    }
+
     #[test]
     fn damaged_files_are_errors() {
+        for big in [false, true] {
+            // The face's list is after the points and is not read.
+            let file = binary(big);
+            damage(&file, |length, cloud| assert_eq!(cloud.is_err(), length < file.len() - 1, "{length}"));
+        }
+        let file = ascii();
+        let points = file.len() - "\n3 0 1 1\n".len();
+        // A cut within the last number leaves a number.
+        damage(&file, |length, cloud| assert_eq!(cloud.is_err(), length < points - 1, "{length}"));
+    }
+
+    #[test]
+    fn several_damaged_bits() {
         let mut random = SplitMix64::new(7);
         for file in [binary(false), binary(true), ascii()] {
-            for length in 0..file.len() {
-                let _ = parse(&file[..length]);
-            }
-            let payload = file.len() - if file.starts_with(b"ply\r") { 28 } else { 12 };
-            assert!(parse(&file[..payload]).is_err());
             for _ in 0..20_000 {
                 let mut damaged = file.clone();
-                for _ in 0..1 + random.bits() % 3 {
+                for _ in 0..2 + random.bits() % 3 {
                     let at = random.bits() as usize % file.len();
                     damaged[at] ^= 1 << (random.bits() % 8);
                 }
                 let _ = parse(&damaged);
             }
         }
+    }
+
+    #[test]
+    fn elements_before_the_points_are_passed_over() {
+        let rest = "element none 0\nelement vertex 1\nproperty uchar x\nproperty char y\nproperty uint z\nend_header\n";
+        let lists = "element face 2\nproperty list int ushort corners\nproperty char flag\n";
+        let mut file = format!("ply\nformat binary_big_endian 1.0\n{lists}{rest}").into_bytes();
+        let faces = [&[0, 0, 0, 2, 0, 1, 0, 2, 9][..], &[0, 0, 0, 0, 9]].concat();
+        file.extend(faces.iter().chain(&[200, 0xff, 0x80, 0, 0, 1]));
+        assert_eq!(parse(&file).unwrap().positions, [[200.0, -1.0, 2_147_483_649.0]]);
+        let file = format!("ply\nformat ascii 1.0\n{lists}{rest}2 1 2 9\n0 9\n\n 200\t-1 2147483649 ");
+        assert_eq!(parse(file.as_bytes()).unwrap().positions, [[200.0, -1.0, 2_147_483_649.0]]);
+        for count in [0xff_u8, 0x7f] {
+            let mut file = format!("ply\nformat binary_big_endian 1.0\n{lists}{rest}").into_bytes();
+            file.extend([count, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+            assert!(parse(&file).err().unwrap().to_string().contains("'face' 0 of 2"));
+        }
+    }
+
+    #[test]
+    fn comments_of_any_encoding() {
+        let mut file = b"ply\nformat ascii 1.0\ncomment 20 \xb0C\nobj_info \xff\nelement vertex 1\n".to_vec();
+        file.extend(b"property float x\nproperty float y\nproperty float z\nend_header \r\n1 2 3");
+        assert_eq!(parse(&file).unwrap().positions, [[1.0, 2.0, 3.0]]);
     }
 
     fn with_header(header: &str) -> Error {
@@ -344,6 +380,7 @@ mod tests {
             (&format!("element vertex 18446744073709551615\n{xyz}"), "cut short"),
             ("element nothing 18446744073709551615\nelement vertex 1", "cut short"),
             ("element vertex 18446744073709551615", "cut short"),
+            ("element vertex 2\nproperty flot x", "Line 4: Couldn't parse line. String: 'property flot x"),
             (&format!("element vertex 1\n{xyz}\nproperty float x"), "twice"),
             (&format!("element vertex 1\n{xyz}\nelement vertex 1"), "twice"),
             (&format!("element vertex 1\n{xyz}\nproperty int red\nproperty int green\nproperty int blue"), "0 to 255"),
@@ -353,6 +390,22 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::Format);
             assert!(error.to_string().contains(words), "{error}");
         }
+    }
+
+    #[test]
+    fn lines_must_fit_the_header() {
+        let header = "ply\nformat ascii 1.0\nelement vertex 2\nproperty float x\nproperty float y\nproperty float z\n";
+        for (lines, words) in [
+            ("1 2 3\n4 5\n", "'vertex' 1 of 2: its line has fewer"),
+            ("1 2 3 4\n5 6 7\n", "'vertex' 0 of 2: its line has more"),
+            ("1 2 3\n\n\n", "'vertex' 1 of 2: the file ends too early"),
+            ("1 2 3\n1 2 3,5\n", "'3,5' is not a number"),
+        ] {
+            let error = parse(format!("{header}end_header\n{lines}").as_bytes()).err().unwrap();
+            assert!(error.to_string().contains(words), "{error}");
+        }
+        let old = parse(format!("{header}end_header\n1 2 3\n4 5 6\n").replace('\n', "\r").as_bytes());
+        assert!(old.err().unwrap().to_string().contains("LF"));
     }
 
     #[test]
@@ -369,31 +422,5 @@ mod tests {
         let empty = parse(header(0, colors).as_bytes()).unwrap();
         assert_eq!((empty.positions.len(), empty.colors.map(|c| c.len())), (0, Some(0)));
         assert!(parse((header(1, "") + "1 2 3").as_bytes()).unwrap().colors.is_none());
-    }
-
-    #[test]
-    fn doubles_only_where_floats_are_too_coarse() {
-        let written = |x: f64| {
-            let mut file = Vec::new();
-            let names = ["a\r\nend_header".to_owned()];
-            let cloud = LabelledCloud {
-                positions: &[[x, 0.1, f64::INFINITY]],
-                colors: &[[1, 2, 3]],
-                labels: &[0],
-                scores: &[1.0],
-                names: &names,
-            };
-            write_labelled(&mut file, &cloud).unwrap();
-            file
-        };
-        for (x, word) in [(0.1, "property float x"), (16.0e6, "property float x"), (6_632_629.03, "property double x")]
-        {
-            let file = written(x);
-            assert!(String::from_utf8_lossy(&file).contains(word));
-            assert!(String::from_utf8_lossy(&file).contains("comment label 0 a  end_header\nelement"));
-            let back = parse(&file).unwrap();
-            assert!((back.positions[0][0] - x).abs() <= 1e-4);
-            assert_eq!(back.positions[0][2], f64::INFINITY);
-        }
     }
 }

@@ -1,0 +1,375 @@
+"""openvocab3d.py - libopenvocab3d from Python: ctypes and numpy, nothing to build. Copy this file beside your own.
+
+    with Model("model.safetensors") as model, Vocabulary("vocabulary.safetensors") as vocabulary:
+        with Session(model) as session:
+            session.set_vocabulary(vocabulary)
+            result = session.segment(points)            # [n, 3] float32 or float64, not copied
+            print(vocabulary.names[result.labels[0]])
+
+Arrays of a result are read-only views of the library's memory, which lives as long as any of them. Errors are raised
+as `Error` with the library's message. openvocab3d.h is the manual: what it says about threads, units and statuses holds
+here. The library is looked for at $OPENVOCAB3D_LIBRARY, then where the system's loader looks.
+"""
+
+import ctypes
+import os
+from ctypes import POINTER, c_char_p, c_double, c_float, c_int32, c_size_t, c_uint32, c_uint64, c_void_p
+
+import numpy as np
+
+ABI_VERSION = 1
+DTYPES = {np.dtype(np.float32): 1, np.dtype(np.float64): 2, np.dtype(np.uint8): 3}
+AXES_RIGHT_HANDED_Z_UP, AXES_LEFT_HANDED_Z_UP, AXES_RIGHT_HANDED_Y_UP, AXES_LEFT_HANDED_Y_UP, AXES_CAMERA = range(5)
+SIMILARITY_DOT, SIMILARITY_COSINE = range(2)
+GRID_MINIMUM, GRID_WORLD = range(2)
+OUTPUT_LOGITS, OUTPUT_TRUNK_FEATURES, OUTPUT_TEXT_FEATURES, OUTPUT_QUERYABLE = 1, 2, 4, 8
+LABEL_NONE = -1
+
+
+class Error(Exception):
+    """A call failed; `status` is the name of its status, such as "OV3D_ERROR_IO"."""
+
+    def __init__(self, status, message):
+        super().__init__(message)
+        self.status = status
+
+
+# ------------------------------------------------------------------------------------------ the C interface, as it is
+
+
+class _StridedView(ctypes.Structure):
+    _fields_ = [("data", c_void_p), ("stride_bytes", c_uint64), ("dtype", c_int32), ("components", c_uint32),
+                ("reserved", c_uint64 * 2)]
+
+
+class _Cloud(ctypes.Structure):
+    _fields_ = [("struct_size", c_uint32), ("memory", c_int32), ("count", c_uint64), ("positions", _StridedView),
+                ("colors", _StridedView), ("unit_in_metres", c_double), ("pose", c_void_p), ("axes", c_int32),
+                ("flags", c_uint32)]
+
+
+class _SessionDesc(ctypes.Structure):
+    _fields_ = [("struct_size", c_uint32), ("device", c_uint32), ("threads", c_uint32), ("flags", c_uint32),
+                ("memory_budget", c_uint64)]
+
+
+class _SegmentDesc(ctypes.Structure):
+    _fields_ = [("struct_size", c_uint32), ("outputs", c_uint32), ("similarity", c_int32), ("temperature", c_float),
+                ("top_k", c_uint32), ("grid_origin", c_int32), ("representative", c_int32), ("repeats", c_uint32),
+                ("seed", c_uint64), ("rotation", c_double * 3), ("scale", c_double * 2), ("voxel_size", c_double),
+                ("labels", c_void_p), ("labels_capacity", c_uint64), ("scores", c_void_p),
+                ("scores_capacity", c_uint64), ("progress", c_void_p), ("user_data", c_void_p)]
+
+
+class _VocabularyDesc(ctypes.Structure):
+    _fields_ = [("struct_size", c_uint32), ("flags", c_uint32), ("text_space", c_char_p), ("label_of_row", c_void_p)]
+
+
+class _ModelInfo(ctypes.Structure):
+    _fields_ = [("struct_size", c_uint32), ("input", c_int32), ("voxel_size", c_double), ("text_dim", c_uint32),
+                ("trunk_dim", c_uint32), ("parameters", c_uint64), ("weight_bytes", c_uint64),
+                ("text_space", c_char_p), ("prompt_template", c_char_p), ("variant", c_char_p), ("license", c_char_p)]
+
+
+class _ResultView(ctypes.Structure):
+    _fields_ = [("struct_size", c_uint32), ("memory", c_int32), ("points", c_uint64), ("voxels", c_uint64),
+                ("label_count", c_uint32), ("top_k", c_uint32), ("feature_dim", c_uint32), ("reserved", c_uint32),
+                ("labels", c_void_p), ("scores", c_void_p), ("top_labels", c_void_p), ("top_scores", c_void_p),
+                ("voxel_of_point", c_void_p), ("coordinates", c_void_p), ("features", c_void_p), ("logits", c_void_p)]
+
+
+class _Timings(ctypes.Structure):
+    _fields_ = [("struct_size", c_uint32), ("reserved", c_uint32), ("total", c_double), ("quantise", c_double),
+                ("levels", c_double), ("kernel_maps", c_double), ("network", c_double), ("head", c_double),
+                ("features", c_double), ("gflop", c_double)]
+
+
+def _load():
+    library = ctypes.CDLL(os.environ.get("OPENVOCAB3D_LIBRARY", "libopenvocab3d.so.0.1"))
+    library.ov3d_abi_version.restype = c_uint32
+    if library.ov3d_abi_version() < ABI_VERSION:
+        raise ImportError(f"libopenvocab3d has interface number {library.ov3d_abi_version()}, older than {ABI_VERSION}")
+    signatures = {
+        c_int32: {
+            "model_load": [c_char_p, c_void_p, POINTER(c_void_p)],
+            "model_info_get": [c_void_p, POINTER(_ModelInfo)],
+            "vocabulary_load": [c_char_p, POINTER(c_void_p)],
+            "vocabulary_from_embeddings":
+                [c_void_p, c_size_t, c_size_t, POINTER(c_char_p), POINTER(_VocabularyDesc), POINTER(c_void_p)],
+            "vocabulary_save": [c_void_p, c_char_p],
+            "session_create": [c_void_p, POINTER(_SessionDesc), POINTER(c_void_p)],
+            "session_set_vocabulary": [c_void_p, c_void_p],
+            "session_query": [c_void_p, c_void_p, c_void_p, POINTER(_SegmentDesc), POINTER(c_void_p)],
+            "session_cancel": [c_void_p],
+            "segment_begin": [c_void_p, POINTER(_Cloud), POINTER(_SegmentDesc), POINTER(c_void_p)],
+            "result_wait": [c_void_p, c_uint64],
+            "result_ready": [c_void_p],
+            "result_get": [c_void_p, POINTER(_ResultView)],
+            "result_timings_get": [c_void_p, POINTER(_Timings)],
+        },
+        c_char_p: {"version": [], "status_name": [c_int32], "vocabulary_name": [c_void_p, c_size_t]},
+        c_size_t: {"last_error": [c_char_p, c_size_t], "vocabulary_size": [c_void_p]},
+        None: {f"{noun}_free": [c_void_p] for noun in ("model", "vocabulary", "session", "result")}
+            | {f"{struct}_init": [c_void_p, c_size_t] for struct in
+               ("cloud", "session_desc", "segment_desc", "vocabulary_desc", "model_info", "result_view", "timings")},
+    }
+    for result, functions in signatures.items():
+        for name, arguments in functions.items():
+            function = getattr(library, "ov3d_" + name)
+            function.restype, function.argtypes = result, arguments
+    return library
+
+
+_library = _load()
+
+
+def _check(status):
+    if status != 0:
+        message = ctypes.create_string_buffer(_library.ov3d_last_error(None, 0))
+        _library.ov3d_last_error(message, len(message))
+        raise Error(_library.ov3d_status_name(status).decode(), message.value.decode())
+
+
+def _made(function, *arguments):
+    """The handle that `function` writes to its last argument."""
+    handle = c_void_p()
+    _check(function(*arguments, ctypes.byref(handle)))
+    return handle
+
+
+def _initialised(struct, init, **fields):
+    """A descriptor with the library's defaults and `fields` on top."""
+    value = struct()
+    getattr(_library, f"ov3d_{init}_init")(ctypes.byref(value), ctypes.sizeof(value))
+    known = {name for name, _ in struct._fields_}
+    for name, field in fields.items():
+        if name not in known:
+            raise TypeError(f"unknown option '{name}'")
+        setattr(value, name, type(getattr(value, name))(*field) if isinstance(field, (tuple, list)) else field)
+    return value
+
+
+# -------------------------------------------------------------------------------------------------------- the objects
+
+
+def version():
+    """The library's version."""
+    return _library.ov3d_version().decode()
+
+
+class _Handle:
+    """Owns a handle: freed by `close`, at the end of a `with`, or with the object."""
+
+    _handle = None
+    _free = None
+
+    def close(self):
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            self._free(handle)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def __del__(self):
+        self.close()
+
+
+class Model(_Handle):
+    """A trained network."""
+
+    _free = _library.ov3d_model_free
+
+    def __init__(self, path):
+        self._handle = _made(_library.ov3d_model_load, os.fsencode(path), None)
+
+    @property
+    def info(self):
+        """What it is, as a dictionary: voxel_size, text_dim, text_space, license and so on."""
+        info = _initialised(_ModelInfo, "model_info")
+        _check(_library.ov3d_model_info_get(self._handle, info))
+        values = {name: getattr(info, name) for name, _ in info._fields_ if name != "struct_size"}
+        return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
+
+
+class Vocabulary(_Handle):
+    """Labels with their text embeddings; `names` lists them."""
+
+    _free = _library.ov3d_vocabulary_free
+
+    def __init__(self, path):
+        self._own(_made(_library.ov3d_vocabulary_load, os.fsencode(path)))
+
+    @classmethod
+    def from_embeddings(cls, names, embeddings, text_space=None):
+        """One row of `embeddings`, [names, dim], for every name."""
+        rows = np.ascontiguousarray(embeddings, np.float32)
+        if rows.ndim != 2 or len(rows) != len(names):
+            raise ValueError(f"embeddings have shape {rows.shape} for {len(names)} names; give one row for each name")
+        texts = (c_char_p * len(names))(*(name.encode() for name in names))
+        space = None if text_space is None else text_space.encode()
+        desc = _initialised(_VocabularyDesc, "vocabulary_desc", text_space=space)
+        vocabulary = cls.__new__(cls)
+        vocabulary._own(_made(_library.ov3d_vocabulary_from_embeddings, rows.ctypes.data, *rows.shape, texts, desc))
+        return vocabulary
+
+    def _own(self, handle):
+        self._handle = handle
+        labels = range(_library.ov3d_vocabulary_size(handle))
+        self.names = [_library.ov3d_vocabulary_name(handle, label).decode() for label in labels]
+
+    def save(self, path):
+        _check(_library.ov3d_vocabulary_save(self._handle, os.fsencode(path)))
+
+    def __len__(self):
+        return len(self.names)
+
+
+class Session(_Handle):
+    """One model on one device. One call at a time; `cancel` may come from another thread."""
+
+    _free = _library.ov3d_session_free
+
+    def __init__(self, model, **options):
+        """`options`: fields of `ov3d_session_desc`, such as threads=4."""
+        desc = _initialised(_SessionDesc, "session_desc", **options)
+        self._handle = _made(_library.ov3d_session_create, model._handle, desc)
+
+    def set_vocabulary(self, vocabulary):
+        _check(_library.ov3d_session_set_vocabulary(self._handle, vocabulary._handle))
+
+    def segment(self, positions, colors=None, axes=0, unit_in_metres=1.0, pose=None, **options):
+        """Labels every point and waits. See `begin`."""
+        result = self.begin(positions, colors, axes, unit_in_metres, pose, **options)
+        result.wait()
+        return result
+
+    def begin(self, positions, colors=None, axes=0, unit_in_metres=1.0, pose=None, **options):
+        """Starts labelling and returns a pending `Result`; leave the arrays as they are until it is ready.
+
+        `positions` is [n, 3] float32 or float64 with any distance between rows, or records with fields x, y and z one
+        after the other. `colors` is [n, 3] uint8 (0-255) or float32 (0-1). `pose` is a 3x4 or 4x4 transform.
+        `options`: fields of `ov3d_segment_desc`, such as top_k=3 or outputs=OUTPUT_QUERYABLE. Nothing is copied.
+        """
+        positions = _rows(positions, "positions")
+        cloud = _initialised(_Cloud, "cloud", count=len(positions), axes=axes, unit_in_metres=unit_in_metres)
+        cloud.positions = _view(positions)
+        if colors is not None:
+            colors = _rows(colors, "colors")
+            if len(colors) != len(positions):
+                raise ValueError(f"{len(colors)} colors for {len(positions)} positions; give each point one")
+            cloud.colors = _view(colors)
+        if pose is not None:
+            pose = np.ascontiguousarray(pose, np.float64)[:3]
+            if pose.shape != (3, 4):
+                raise ValueError(f"pose has shape {np.shape(pose)}; give a 3x4 or 4x4 transform")
+            cloud.pose = pose.ctypes.data
+        desc = _initialised(_SegmentDesc, "segment_desc", **options)
+        handle = _made(_library.ov3d_segment_begin, self._handle, cloud, desc)
+        return Result(handle, (positions, colors, pose, cloud, desc))
+
+    def query(self, result, vocabulary, **options):
+        """Scores a result made with OUTPUT_QUERYABLE for other words, without running the network."""
+        desc = _initialised(_SegmentDesc, "segment_desc", **options)
+        memory = result._memory
+        return Result(_made(_library.ov3d_session_query, self._handle, memory.handle, vocabulary._handle, desc), None)
+
+    def cancel(self):
+        _check(_library.ov3d_session_cancel(self._handle))
+
+
+class Result:
+    """What a segmentation gave: `labels`, `scores` and other arrays, None where not asked for; reading one waits.
+
+    It is freed when neither it nor an array of it is left; in flight, that cancels the run.
+    """
+
+    def __init__(self, handle, inputs):
+        self._memory = _ResultMemory(handle, inputs)
+        self._contents = None
+
+    def wait(self, seconds=None):
+        """Waits until the run has ended; raises its error, or OV3D_ERROR_TIMEOUT after so many `seconds`."""
+        timeout = 2**64 - 1 if seconds is None else int(seconds * 1e9)
+        _check(_library.ov3d_result_wait(self._memory.handle, timeout))
+        self._memory.inputs = None
+
+    @property
+    def ready(self):
+        return _library.ov3d_result_ready(self._memory.handle) != 0
+
+    @property
+    def timings(self):
+        """Milliseconds per stage, as a dictionary."""
+        timings = _initialised(_Timings, "timings")
+        _check(_library.ov3d_result_timings_get(self._memory.handle, timings))
+        return {name: getattr(timings, name) for name, _ in timings._fields_[2:]}
+
+    @property
+    def _view(self):
+        if self._contents is None:
+            self.wait()
+            view = _initialised(_ResultView, "result_view")
+            _check(_library.ov3d_result_get(self._memory.handle, view))
+            self._contents = view
+        return self._contents
+
+    def _array(self, field, dtype, *shape):
+        pointer = getattr(self._view, field)
+        if not pointer:
+            return np.empty(shape, dtype) if shape[0] == 0 else None
+        return np.asarray(_Lent(self._memory, pointer, dtype, shape))
+
+    labels = property(lambda self: self._array("labels", "<i4", self._view.points))
+    scores = property(lambda self: self._array("scores", "<f4", self._view.points))
+    top_labels = property(lambda self: self._array("top_labels", "<i4", self._view.points, self._view.top_k))
+    top_scores = property(lambda self: self._array("top_scores", "<f4", self._view.points, self._view.top_k))
+    voxel_of_point = property(lambda self: self._array("voxel_of_point", "<i4", self._view.points))
+    coordinates = property(lambda self: self._array("coordinates", "<i4", self._view.voxels, 3))
+    features = property(lambda self: self._array("features", "<f2", self._view.voxels, self._view.feature_dim))
+    logits = property(lambda self: self._array("logits", "<f4", self._view.voxels, self._view.label_count))
+
+
+class _ResultMemory:
+    """A result's handle, freed when neither the result nor an array of it is left; keeps the inputs in the run."""
+
+    def __init__(self, handle, inputs):
+        self.handle, self.inputs = handle, inputs
+
+    def __del__(self):
+        _library.ov3d_result_free(self.handle)
+
+
+class _Lent:
+    """Memory of a result as numpy takes it in; the array keeps this, and this keeps the memory."""
+
+    def __init__(self, memory, pointer, dtype, shape):
+        self._memory = memory
+        self.__array_interface__ = {"version": 3, "typestr": dtype, "shape": shape, "data": (pointer, True)}
+
+
+def _rows(array, name):
+    """`array` as [n, 3] in place: records become their x, y and z."""
+    array = np.asarray(array)
+    if array.dtype.names is not None:
+        fields = [array.dtype.fields.get(axis, (None, 0))[:2] for axis in "xyz"]
+        dtype, first = fields[0]
+        if array.ndim != 1 or dtype is None or fields != [(dtype, first + i * dtype.itemsize) for i in range(3)]:
+            raise ValueError(f"{name} are {array.dtype}; records need fields x, y and z of one type, in a row")
+        array = np.lib.stride_tricks.as_strided(array["x"], (len(array), 3), (array.strides[0], dtype.itemsize))
+    row = 3 * array.dtype.itemsize
+    if array.dtype not in DTYPES or array.ndim != 2 or array.shape[1] != 3:
+        known = ", ".join(map(str, DTYPES))
+        raise ValueError(f"{name} are {array.dtype} of shape {array.shape}; give [n, 3] of {known}")
+    if len(array) and (array.strides[1] != array.itemsize or (len(array) > 1 and array.strides[0] < row)):
+        raise ValueError(f"{name} have strides {array.strides}: the three values of a point must lie together, points "
+                         f"in rising order; numpy.ascontiguousarray makes such a copy")
+    return array
+
+
+def _view(array):
+    stride = array.strides[0] if len(array) > 1 else 3 * array.itemsize
+    return _StridedView(array.ctypes.data, stride, DTYPES[array.dtype], 3)
