@@ -130,7 +130,7 @@ typedef struct ov3d_vocabulary_s ov3d_vocabulary_s;
 typedef int32_t ov3d_status;
 
 // A log callback: the level, a NUL-terminated UTF-8 message that lives until it returns, and the sink's user data. It may
-// be called from any thread, several at once; it must not call `ov3d_log_set`.
+// be called from any thread, several at once; it must not call `ov3d_log_set` and must not throw.
 typedef void (*ov3d_log_fn)(int32_t level, const char *message, void *user_data);
 
 // A log sink.
@@ -259,7 +259,7 @@ typedef struct ov3d_cloud {
 } ov3d_cloud;
 
 // A progress callback: the fraction done and the descriptor's user data. Return 0 to go on, anything else to stop the run
-// with `OV3D_ERROR_CANCELLED`. It is called from a thread of the library and must not call the library.
+// with `OV3D_ERROR_CANCELLED`. It is called from a thread of the library, must not call the library and must not throw.
 typedef int32_t (*ov3d_progress_fn)(float fraction, void *user_data);
 
 // What a segmentation computes; the defaults are one deterministic pass with the published raw scores.
@@ -572,7 +572,7 @@ ov3d_status ov3d_session_create(ov3d_model model, const struct ov3d_session_desc
 ov3d_status ov3d_session_set_vocabulary(ov3d_session session,
                                         ov3d_vocabulary vocabulary);
 
-// Describes the session's memory and threads. `OV3D_ERROR_BUSY` during a call. Any thread.
+// Describes the session's memory and threads, as they were after its last call. Any thread, also during a call.
 ov3d_status ov3d_session_info_get(ov3d_session session, struct ov3d_session_info *info);
 
 // Labels every point of `cloud`: `ov3d_segment_begin` and `ov3d_result_wait` in one. `desc` NULL means defaults. On

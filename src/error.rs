@@ -76,7 +76,20 @@ impl Error {
 
     /// A failed read or write of `path`.
     pub fn io(path: &std::path::Path, action: &str, cause: &std::io::Error) -> Self {
-        Self::new(ErrorKind::Io, format!("cannot {action} '{}': {cause}", path.display()))
+        let kind = match cause.kind() {
+            std::io::ErrorKind::OutOfMemory => ErrorKind::OutOfMemory,
+            _ => ErrorKind::Io,
+        };
+        Self::new(kind, format!("cannot {action} '{}': {cause}", path.display()))
+    }
+
+    /// The same error as a fault of the file that the values came from, not of an argument.
+    #[must_use]
+    pub fn of_file(self) -> Self {
+        match self.kind {
+            ErrorKind::InvalidArgument | ErrorKind::Mismatch => Self { kind: ErrorKind::Format, ..self },
+            _ => self,
+        }
     }
 
     /// The cause, for callers that branch on it.

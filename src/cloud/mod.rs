@@ -55,10 +55,10 @@ impl<'a> Cloud<'a> {
                 ));
             }
         }
-        if u32::try_from(self.len()).is_err() {
+        if i32::try_from(self.len()).is_err() {
             return Err(Error::new(
                 ErrorKind::OutOfRange,
-                format!("the cloud has {} points; at most {} fit one call, split the cloud", self.len(), u32::MAX),
+                format!("the cloud has {} points; at most {} fit one call, split the cloud", self.len(), i32::MAX),
             ));
         }
         self.frame.validate()

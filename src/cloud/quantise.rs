@@ -48,11 +48,16 @@ pub fn quantise(
 ) -> Result<Quantised> {
     let cells_per_metre = 1.0 / voxel_size;
     let cell_of = |index: usize| -> [f64; 3] {
-        let mut point = cloud.frame.to_metres(cloud.positions.row(index));
+        let row = cloud.positions.row(index);
+        if row.iter().any(|v| !v.is_finite()) {
+            return [f64::NAN; 3];
+        }
+        let mut point = cloud.frame.to_metres(row);
         if let Some(matrix) = rotation_scale {
             point = matrix.map(|r| r[0] * point[0] + r[1] * point[1] + r[2] * point[2]);
         }
-        point.map(|v| (v * cells_per_metre).floor())
+        // A finite position that overflows on the way is out of range, not absent.
+        point.map(|v| (v * cells_per_metre).floor()).map(|v| if v.is_finite() { v } else { f64::MAX })
     };
     let (low, high) = bounds(cloud.len(), &cell_of, cancel)?;
     let shift = shift_for(low, high, voxel_size, grid_origin)?;
@@ -111,7 +116,7 @@ fn shift_for(low: [f64; 3], high: [f64; 3], voxel_size: f64, grid_origin: GridOr
             GridOrigin::World => low.div_euclid(COARSEST_STRIDE) * COARSEST_STRIDE,
         };
         if high - shift[axis] >= MAX_EXTENT {
-            return Err(out_of_range(axis, format!("spans {} voxels", high - low + 1), voxel_size));
+            return Err(out_of_range(axis, format!("spans {} voxels", high - shift[axis] + 1), voxel_size));
         }
     }
     Ok(shift)

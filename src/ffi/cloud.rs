@@ -125,7 +125,7 @@ pub(super) unsafe fn read<'a>(pointer: *const ov3d_cloud) -> Result<Cloud<'a>> {
         return Err(Error::argument(format!("cloud.flags is {:#x}; no flag is known, give 0", cloud.flags)));
     }
     let count = usize::try_from(cloud.count).map_err(|_| too_many(cloud.count))?;
-    if u32::try_from(count).is_err() {
+    if i32::try_from(count).is_err() {
         return Err(too_many(cloud.count));
     }
     // SAFETY: the caller vouches for the views.
@@ -166,7 +166,7 @@ pub(super) unsafe fn read<'a>(pointer: *const ov3d_cloud) -> Result<Cloud<'a>> {
 }
 
 fn too_many(count: u64) -> Error {
-    let message = format!("cloud.count is {count}; at most {} points fit one call, split the cloud", u32::MAX);
+    let message = format!("cloud.count is {count}; at most {} points fit one call, split the cloud", i32::MAX);
     Error::new(ErrorKind::OutOfRange, message)
 }
 

@@ -25,7 +25,7 @@ fn name_of<T: Descriptor>() -> String {
 fn size_at<T: Descriptor>(pointer: *const T) -> Result<usize> {
     // SAFETY: the caller of read or write vouches for at least the size field; any alignment is fine.
     let size = unsafe { pointer.cast::<u32>().read_unaligned() } as usize;
-    if !(SHORTEST..=LONGEST).contains(&size) || !size.is_multiple_of(4) {
+    if !(SHORTEST..=LONGEST).contains(&size) || !size.is_multiple_of(align_of::<T>()) {
         let (name, own) = (name_of::<T>(), size_of::<T>());
         let message = format!("{name} is {size}; this library's struct has {own} bytes: call {}_init first", T::NAME);
         return Err(Error::new(ErrorKind::StructSize, message));

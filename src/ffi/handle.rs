@@ -89,6 +89,12 @@ pub(super) fn insert<T: Kind, H>(object: Arc<T>) -> Result<*mut H> {
             return Err(Error::new(ErrorKind::OutOfMemory, "too many live handles; free some"));
         }
         None => {
+            let full = |_| Error::new(ErrorKind::OutOfMemory, "no memory for another handle; free some");
+            table.slots.try_reserve(1).map_err(full)?;
+            // Room for every slot's return, so that freeing a handle never needs memory.
+            let slots = table.slots.len() + 1;
+            let missing = slots - table.free.len();
+            table.free.try_reserve(missing).map_err(full)?;
             table.slots.push(Slot { generation: 0, object: None });
             table.slots.len() - 1
         }
@@ -144,6 +150,9 @@ pub(super) fn remove<T: Kind, H>(handle: *mut H) -> Option<Arc<T>> {
     let entry = &mut table.slots[slot];
     entry.object = None;
     entry.generation = (entry.generation + 1) & GENERATION_MASK;
-    table.free.push(slot);
+    // A slot whose generations are used up is retired: a stale handle must never become live again.
+    if entry.generation != 0 {
+        table.free.push(slot);
+    }
     Some(object)
 }

@@ -4,9 +4,11 @@ use super::descriptor::{self, Descriptor};
 use super::status::ov3d_status;
 use super::text;
 use crate::error::{Error, ErrorKind};
-use parking_lot::RwLock;
+use parking_lot::Mutex;
 use std::cell::Cell;
 use std::ffi::{c_char, c_void};
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Something went wrong; the call's status says so too.
 pub const OV3D_LOG_ERROR: i32 = 1;
@@ -14,7 +16,7 @@ pub const OV3D_LOG_ERROR: i32 = 1;
 pub const OV3D_LOG_WARNING: i32 = 2;
 
 /// A log callback: the level, a NUL-terminated UTF-8 message that lives until it returns, and the sink's user data. It may
-/// be called from any thread, several at once; it must not call `ov3d_log_set`.
+/// be called from any thread, several at once; it must not call `ov3d_log_set` and must not throw.
 pub type ov3d_log_fn = Option<unsafe extern "C" fn(level: i32, message: *const c_char, user_data: *mut c_void)>;
 
 /// A log sink.
@@ -50,7 +52,7 @@ unsafe impl Send for Sink {}
 // SAFETY: as above, several at once.
 unsafe impl Sync for Sink {}
 
-static SINK: RwLock<Option<Sink>> = RwLock::new(None);
+static SINK: Mutex<Option<Arc<Sink>>> = Mutex::new(None);
 
 thread_local! {
     /// Whether this thread is inside a log callback, where setting the sink would wait for itself.
@@ -81,7 +83,12 @@ pub extern "C" fn ov3d_log_set(desc: *const ov3d_log_desc) -> ov3d_status {
             let message = "ov3d_log_set was called from within a log callback; set the sink elsewhere";
             return Err(Error::new(ErrorKind::InvalidState, message));
         }
-        *SINK.write() = sink.callback.is_some().then_some(Sink(sink));
+        let before = std::mem::replace(&mut *SINK.lock(), sink.callback.is_some().then(|| Arc::new(Sink(sink))));
+        // Whoever holds the old sink is in its callback; no lock is held meanwhile, so a callback may wait for anything
+        // but this call.
+        while before.as_ref().is_some_and(|before| Arc::strong_count(before) > 1) {
+            std::thread::sleep(Duration::from_micros(50));
+        }
         Ok(())
     })
 }
@@ -90,12 +97,12 @@ fn send(level: i32, message: &str) {
     if IN_CALLBACK.with(Cell::get) {
         return;
     }
-    let sink = SINK.read();
-    let Some(Sink(sink)) = sink.as_ref().filter(|sink| level <= sink.0.level) else { return };
+    let held = SINK.lock().clone();
+    let Some(Sink(sink)) = held.as_deref().filter(|sink| level <= sink.0.level) else { return };
     let Some(callback) = sink.callback else { return };
     let message = text::to_c(message);
     IN_CALLBACK.with(|inside| inside.set(true));
-    // SAFETY: the sink's owner promised a callable function until the sink is replaced, which the read lock prevents.
+    // SAFETY: the sink's owner promised a callable function until ov3d_log_set returns, which waits for `held`.
     unsafe { callback(level, message.as_ptr(), sink.user_data) };
     IN_CALLBACK.with(|inside| inside.set(false));
 }

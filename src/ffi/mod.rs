@@ -16,6 +16,7 @@ mod cloud;
 mod descriptor;
 mod device;
 mod floating_point;
+mod gate;
 mod handle;
 mod last_error;
 mod log;

@@ -3,13 +3,13 @@
 use super::cloud::OV3D_MEMORY_HOST;
 use super::descriptor::{self, Descriptor};
 use super::handle;
-use super::session::SessionObject;
 use super::status::ov3d_status;
 use crate::backend::Stage;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::{Kept, ResultBlocks, Segmentation};
 use half::f16;
 use parking_lot::{Condvar, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -165,13 +165,13 @@ enum State {
 pub(super) struct ResultObject {
     state: Mutex<State>,
     finished: Condvar,
-    session: Weak<SessionObject>,
+    /// Stops the run that makes the result.
+    cancel: Arc<AtomicBool>,
 }
 
 impl ResultObject {
-    pub(super) fn running(session: &Arc<SessionObject>) -> Arc<Self> {
-        let state = Mutex::new(State::Running);
-        Arc::new(Self { state, finished: Condvar::new(), session: Arc::downgrade(session) })
+    pub(super) fn running(cancel: Arc<AtomicBool>) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::new(State::Running), finished: Condvar::new(), cancel })
     }
 
     pub(super) fn finish(&self, outcome: Result<Ready>) {
@@ -322,9 +322,7 @@ pub extern "C" fn ov3d_result_free(result: ov3d_result) {
     guard!(ov3d_result_free, (), {
         let Some(object) = handle::remove::<ResultObject, _>(result) else { return };
         if object.is_running() {
-            if let Some(session) = object.session.upgrade() {
-                session.cancel();
-            }
+            object.cancel.store(true, Ordering::Relaxed);
             // The run's own status is of no interest any more.
             let _ = object.wait(None);
         }

@@ -1,6 +1,7 @@
 //! What a segmentation computes.
 
 use super::descriptor::{self, Descriptor, choose};
+use super::floating_point::FloatingPointMode;
 use crate::backend::{FeatureSpace, Representative};
 use crate::cloud::GridOrigin;
 use crate::error::{Error, Result};
@@ -37,7 +38,7 @@ pub const OV3D_OUTPUT_QUERYABLE: u32 = 8;
 pub const OV3D_LABEL_NONE: i32 = -1;
 
 /// A progress callback: the fraction done and the descriptor's user data. Return 0 to go on, anything else to stop the run
-/// with `OV3D_ERROR_CANCELLED`. It is called from a thread of the library and must not call the library.
+/// with `OV3D_ERROR_CANCELLED`. It is called from a thread of the library, must not call the library and must not throw.
 pub type ov3d_progress_fn = Option<unsafe extern "C" fn(fraction: f32, user_data: *mut c_void) -> i32>;
 
 /// What a segmentation computes; the defaults are one deterministic pass with the published raw scores.
@@ -189,8 +190,11 @@ impl Request {
     /// Reports progress; false if the run is to stop.
     pub(super) fn report(&self, fraction: f32) -> bool {
         match self.progress {
-            // SAFETY: the caller gave a callable function until the result is ready.
-            Some(progress) => unsafe { progress(fraction, self.user_data) == 0 },
+            Some(progress) => {
+                let _mode = FloatingPointMode::standard();
+                // SAFETY: the caller gave a callable function until the result is ready.
+                unsafe { progress(fraction, self.user_data) == 0 }
+            }
             None => true,
         }
     }
@@ -209,8 +213,7 @@ fn options(desc: &ov3d_segment_desc) -> Result<SegmentOptions> {
     let asked = |flag: u32| desc.outputs & flag != 0;
     let features = match (asked(OV3D_OUTPUT_TRUNK_FEATURES), asked(OV3D_OUTPUT_TEXT_FEATURES)) {
         (true, true) => {
-            let message =
-                "desc.outputs asks for trunk and text features; ask for one, and query the result for the rest";
+            let message = "desc.outputs asks for trunk and text features; ask for one of them";
             return Err(Error::argument(message));
         }
         (true, false) => Some(FeatureSpace::Trunk),

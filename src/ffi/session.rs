@@ -2,6 +2,8 @@
 
 use super::cloud::{self, ov3d_cloud};
 use super::descriptor::{self, Descriptor};
+use super::floating_point::FloatingPointMode;
+use super::gate::{Gate, Lease};
 use super::model::{ModelObject, ov3d_model};
 use super::result::{Ready, ResultObject, ov3d_result};
 use super::segment::{Request, ov3d_segment_desc};
@@ -11,13 +13,13 @@ use super::{check_out, device, guard, handle, out};
 use crate::backend::Control;
 use crate::cancel::Cancel;
 use crate::cloud::Cloud;
-use crate::error::{Error, ErrorKind, Result, collected};
+use crate::error::{Error, ErrorKind, Result, collected, filled};
 use crate::pipeline::{ResultBlocks, Segmentation, Segmentations};
 use crate::session::Session;
 use half::f16;
-use parking_lot::{Condvar, Mutex};
+use half::slice::HalfFloatSliceExt;
+use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Opaque.
 pub struct ov3d_session_s {
@@ -90,44 +92,9 @@ unsafe impl Descriptor for ov3d_session_info {
 /// What a session handle stands for.
 pub(super) struct SessionObject {
     session: Mutex<Session>,
-    busy: Mutex<bool>,
-    idle: Condvar,
-    cancel: AtomicBool,
-}
-
-/// The right to use a session, given back on drop.
-struct Lease(Arc<SessionObject>);
-
-impl SessionObject {
-    fn lease(self: &Arc<Self>) -> Result<Lease> {
-        let mut busy = self.busy.lock();
-        if *busy {
-            let message = "the session is in another call; wait for it, or use a session per thread";
-            return Err(Error::new(ErrorKind::Busy, message));
-        }
-        *busy = true;
-        self.cancel.store(false, Ordering::Relaxed);
-        Ok(Lease(self.clone()))
-    }
-
-    /// Asks the run in flight, if any, to stop.
-    pub(super) fn cancel(&self) {
-        self.cancel.store(true, Ordering::Relaxed);
-    }
-
-    fn wait_until_idle(&self) {
-        let mut busy = self.busy.lock();
-        while *busy {
-            self.idle.wait(&mut busy);
-        }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        *self.0.busy.lock() = false;
-        self.0.idle.notify_all();
-    }
+    gate: Arc<Gate>,
+    /// What `ov3d_session_info_get` tells, also during a call.
+    info: Mutex<ov3d_session_info>,
 }
 
 /// Fills at most `size` bytes of `desc` with defaults and sets `struct_size`; pass `sizeof(ov3d_session_desc)`.
@@ -170,12 +137,8 @@ pub extern "C" fn ov3d_session_create(
         }
         let mut made = Session::new(object.model.clone(), (desc.threads > 0).then_some(desc.threads as usize))?;
         made.set_memory_budget((desc.memory_budget > 0).then_some(desc.memory_budget));
-        let made = SessionObject {
-            session: Mutex::new(made),
-            busy: Mutex::new(false),
-            idle: Condvar::new(),
-            cancel: AtomicBool::new(false),
-        };
+        let info = describe(&made);
+        let made = SessionObject { session: Mutex::new(made), gate: Arc::default(), info: Mutex::new(info) };
         let handle = handle::insert(Arc::new(made))?;
         // SAFETY: checked not to be NULL; the caller gives a writable handle.
         unsafe { out(session, "session", handle) }
@@ -189,29 +152,31 @@ pub extern "C" fn ov3d_session_set_vocabulary(session: ov3d_session, vocabulary:
     guard!(ov3d_session_set_vocabulary, {
         let object = handle::get::<SessionObject, _>(session, "session")?;
         let vocabulary = handle::get::<VocabularyObject, _>(vocabulary, "vocabulary")?;
-        let lease = object.lease()?;
-        lease.0.session.lock().set_vocabulary(vocabulary.vocabulary.clone())
+        let _lease = Lease::take(&object.gate, None)?;
+        object.session.lock().set_vocabulary(vocabulary.vocabulary.clone())
     })
 }
 
-/// Describes the session's memory and threads. `OV3D_ERROR_BUSY` during a call. Any thread.
+/// Describes the session's memory and threads, as they were after its last call. Any thread, also during a call.
 #[unsafe(no_mangle)]
 pub extern "C" fn ov3d_session_info_get(session: ov3d_session, info: *mut ov3d_session_info) -> ov3d_status {
     guard!(ov3d_session_info_get, {
         let object = handle::get::<SessionObject, _>(session, "session")?;
-        let lease = object.lease()?;
-        let session = lease.0.session.lock();
-        let (memory, threads) = (session.memory(), session.backend().threads());
-        let value = ov3d_session_info {
-            threads: threads as u32,
-            bytes_in_use: session.backend().held_bytes(),
-            bytes_peak: memory.peak_bytes,
-            bytes_capacity: memory.budget.unwrap_or(0),
-            ..ov3d_session_info::default()
-        };
+        let value = *object.info.lock();
         // SAFETY: the caller gives NULL or as many writable bytes as struct_size says.
         unsafe { descriptor::write(info, &value, "info") }
     })
+}
+
+fn describe(session: &Session) -> ov3d_session_info {
+    let memory = session.memory();
+    ov3d_session_info {
+        threads: session.backend().threads() as u32,
+        bytes_in_use: session.backend().held_bytes(),
+        bytes_peak: memory.peak_bytes,
+        bytes_capacity: memory.budget.unwrap_or(0),
+        ..ov3d_session_info::default()
+    }
 }
 
 /// Labels every point of `cloud`: `ov3d_segment_begin` and `ov3d_result_wait` in one. `desc` NULL means defaults. On
@@ -267,30 +232,57 @@ fn segment(
         let limit = crate::sparse::BATCH_LIMIT;
         return Err(Error::argument(format!("count is {count}; at most {limit} clouds fit one call, send fewer")));
     }
-    if count > 0 {
-        check_out(results, "result")?;
+    if count == 0 {
+        return Ok(());
     }
+    check_out(results, "results")?;
     // SAFETY: the caller gives `count` clouds that stay valid until the results are ready.
     let clouds = unsafe { read_clouds(clouds, count) }?;
     let points = clouds.iter().map(Cloud::len).sum();
     // SAFETY: the caller gives NULL or a descriptor whose pointers stay valid until the results are ready.
     let request = unsafe { Request::read(desc, points) }?;
-    let lease = object.lease()?;
-    lease.0.session.lock().check(&clouds, &request.options)?;
-    let pending: Vec<Arc<ResultObject>> = (0..count).map(|_| ResultObject::running(&object)).collect();
+    let lease = Lease::take(&object.gate, Some(&object))?;
+    let session = object.session.lock();
+    session.check(&clouds, &request.options)?;
+    let backend = session.backend().clone();
+    drop(session);
+    let pending: Vec<Arc<ResultObject>> = (0..count).map(|_| ResultObject::running(lease.cancel.clone())).collect();
+    let handles = Handles::insert(&pending)?;
     let unfinished = Unfinished(pending.clone());
-    let task = move || run(lease, &clouds, &request, unfinished);
-    let backend = object.session.lock().backend().clone();
-    backend.spawn(Box::new(task));
+    backend.spawn(Box::new(move || run(lease, &clouds, &request, unfinished)));
     if wait {
         pending.iter().try_for_each(|result| result.wait(None))?;
     }
-    let handles = pending.into_iter().map(handle::insert).collect::<Result<Vec<ov3d_result>>>()?;
-    for (index, handle) in handles.into_iter().enumerate() {
+    for (index, handle) in handles.keep().into_iter().enumerate() {
         // SAFETY: checked not to be NULL; the caller gives `count` writable handles.
-        unsafe { out(results.wrapping_add(index), "result", handle) }?;
+        unsafe { out(results.wrapping_add(index), "results", handle) }?;
     }
     Ok(())
+}
+
+/// Handles made before a run starts, so that nothing can fail afterwards; removed again unless kept.
+struct Handles(Vec<ov3d_result>);
+
+impl Handles {
+    fn insert(pending: &[Arc<ResultObject>]) -> Result<Self> {
+        let mut this = Self(Vec::with_capacity(pending.len()));
+        for result in pending {
+            this.0.push(handle::insert(result.clone())?);
+        }
+        Ok(this)
+    }
+
+    fn keep(mut self) -> Vec<ov3d_result> {
+        std::mem::take(&mut self.0)
+    }
+}
+
+impl Drop for Handles {
+    fn drop(&mut self) {
+        for handle in self.0.drain(..) {
+            handle::remove::<ResultObject, _>(handle);
+        }
+    }
 }
 
 /// The clouds of a call; an array of an older header's structs has that header's spacing.
@@ -307,6 +299,12 @@ unsafe fn read_clouds<'a>(clouds: *const ov3d_cloud, count: usize) -> Result<Vec
     (0..count)
         .map(|index| {
             let cloud = clouds.wrapping_byte_add(index * spacing);
+            // SAFETY: the caller vouches for `count` clouds of that spacing, each of which starts with its size.
+            let size = unsafe { cloud.cast::<u32>().read_unaligned() } as usize;
+            if size != spacing {
+                let message = format!("clouds[{index}].struct_size is {size} but clouds[0].struct_size is {spacing}");
+                return Err(Error::new(ErrorKind::StructSize, message + "; make them equal"));
+            }
             // SAFETY: the caller vouches for `count` clouds of that spacing; the first one's size is checked first.
             unsafe { cloud::read(cloud) }
                 .map_err(|e| if count > 1 { e.within(format_args!("clouds[{index}]")) } else { e })
@@ -327,18 +325,20 @@ impl Drop for Unfinished {
 
 /// One run on a thread of the session's.
 fn run(lease: Lease, clouds: &[Cloud<'_>], request: &Request, mut unfinished: Unfinished) {
+    let _mode = FloatingPointMode::standard();
     let outcome = guard::catch("ov3d_segment", || {
         let progress = |fraction: f32| request.report(fraction);
         let progress: Option<&(dyn Fn(f32) -> bool + Sync)> =
             if request.wants_progress() { Some(&progress) } else { None };
-        let control = Control { cancel: Cancel::when(&lease.0.cancel), progress };
-        let mut session = lease.0.session.lock();
-        let results = session.segment(clouds, &request.options, control)?;
+        let control = Control { cancel: Cancel::when(&lease.cancel), progress };
+        let Some(object) = &lease.object else { return Err(Error::internal("a run without a session")) };
+        let mut session = object.session.lock();
+        let results = session.segment(clouds, &request.options, control);
+        *object.info.lock() = describe(&session);
         let label_count = session.vocabulary().map_or(0, |vocabulary| vocabulary.len());
-        let blocks = session.blocks().clone();
-        drop(session);
-        write_out(&results, request);
-        finished(results, label_count, &blocks)
+        let ready = finished(results?, label_count, session.blocks())?;
+        write_out(ready.iter().map(|ready| &ready.segmentation), request);
+        Ok(ready)
     });
     let outcome = outcome.and_then(|result| result);
     // The host may call again as soon as a result is ready, so the session must be free by then.
@@ -350,9 +350,10 @@ fn run(lease: Lease, clouds: &[Cloud<'_>], request: &Request, mut unfinished: Un
     }
 }
 
-fn write_out(results: &Segmentations, request: &Request) {
+/// Fills the caller's own buffers: the last thing a run does, when nothing can fail any more.
+fn write_out<'a>(clouds: impl Iterator<Item = &'a Segmentation>, request: &Request) {
     let mut first = 0;
-    for cloud in &results.clouds {
+    for cloud in clouds {
         if let Some(labels) = &request.labels {
             labels.write(first, &cloud.labels);
         }
@@ -368,7 +369,8 @@ fn finished(results: Segmentations, label_count: usize, blocks: &Arc<ResultBlock
     let mut kept = results.kept.into_iter();
     let ready = |mut segmentation: Segmentation| -> Result<Ready> {
         let wide = std::mem::take(&mut segmentation.features);
-        let features = collected(wide.iter().map(|&v| f16::from_f32(v)), "the features")?;
+        let mut features = filled(wide.len(), f16::ZERO, "the features")?;
+        features.convert_from_f32_slice(&wide);
         let (kept, stages, blocks) = (kept.next(), stages.clone(), Arc::downgrade(blocks));
         Ok(Ready { segmentation, kept, label_count, features, stages, blocks })
     };
@@ -398,21 +400,20 @@ pub extern "C" fn ov3d_session_query(
         })?;
         // SAFETY: the caller gives NULL or a descriptor whose pointers stay valid through the call.
         let request = unsafe { Request::read(desc, source.segmentation.labels.len()) }?;
-        let lease = object.lease()?;
+        let lease = Lease::take(&object.gate, None)?;
         let label_count = vocabulary.len();
         let progress = |fraction: f32| request.report(fraction);
-        let control = Control { cancel: Cancel::when(&lease.0.cancel), progress: Some(&progress) };
+        let control = Control { cancel: Cancel::when(&lease.cancel), progress: Some(&progress) };
+        let mut locked = object.session.lock();
         let voxel_of_point = &source.segmentation.voxel_of_point;
-        let mut locked = lease.0.session.lock();
         let mut answer = locked.query(kept, voxel_of_point, vocabulary, &request.options, control)?;
         answer.coordinates = collected(source.segmentation.coordinates.iter().copied(), "the coordinates")?;
         let answers = Segmentations { clouds: vec![answer], kept: vec![kept.clone()], stages: Vec::new() };
-        write_out(&answers, &request);
-        let answered = ResultObject::running(&object);
-        for ready in finished(answers, label_count, locked.blocks())? {
-            answered.finish(Ok(ready));
-        }
-        let handle = handle::insert(answered)?;
+        let ready = finished(answers, label_count, locked.blocks())?;
+        let answered = ResultObject::running(lease.cancel.clone());
+        let handle = handle::insert(answered.clone())?;
+        write_out(ready.iter().map(|ready| &ready.segmentation), &request);
+        ready.into_iter().for_each(|ready| answered.finish(Ok(ready)));
         // SAFETY: checked not to be NULL; the caller gives a writable handle.
         unsafe { out(out_result, "out_result", handle) }
     })
@@ -423,7 +424,7 @@ pub extern "C" fn ov3d_session_query(
 #[unsafe(no_mangle)]
 pub extern "C" fn ov3d_session_cancel(session: ov3d_session) -> ov3d_status {
     guard!(ov3d_session_cancel, {
-        handle::get::<SessionObject, _>(session, "session")?.cancel();
+        handle::get::<SessionObject, _>(session, "session")?.gate.cancel();
         Ok(())
     })
 }
@@ -434,8 +435,7 @@ pub extern "C" fn ov3d_session_cancel(session: ov3d_session) -> ov3d_status {
 pub extern "C" fn ov3d_session_free(session: ov3d_session) {
     guard!(ov3d_session_free, (), {
         if let Some(object) = handle::remove::<SessionObject, _>(session) {
-            object.cancel();
-            object.wait_until_idle();
+            object.gate.close();
         }
     });
 }

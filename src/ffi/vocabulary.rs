@@ -3,7 +3,7 @@
 use super::descriptor::{self, Descriptor};
 use super::status::ov3d_status;
 use super::{handle, text};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, collected, filled, with_capacity};
 use crate::model::{Embeddings, Label, Vocabulary};
 use std::ffi::{CString, c_char, c_void};
 use std::path::Path;
@@ -51,9 +51,9 @@ pub(super) struct VocabularyObject {
 }
 
 impl VocabularyObject {
-    fn new(vocabulary: Vocabulary) -> Self {
-        let names = vocabulary.labels().iter().map(|label| text::to_c(&label.name)).collect();
-        Self { vocabulary: Arc::new(vocabulary), names }
+    fn new(vocabulary: Vocabulary) -> Result<Self> {
+        let names = collected(vocabulary.labels().iter().map(|label| text::to_c(&label.name)), "the names")?;
+        Ok(Self { vocabulary: Arc::new(vocabulary), names })
     }
 }
 
@@ -94,18 +94,17 @@ pub extern "C" fn ov3d_vocabulary_from_embeddings(
                 (!desc.label_of_row.is_null()).then(|| super::slice(desc.label_of_row, count, "desc.label_of_row"));
             (super::slice(embeddings, values, "embeddings")?, names, labels.transpose()?)
         };
-        let names = names
-            .iter()
-            .enumerate()
+        let mut texts = with_capacity(count, "the names")?;
+        for (row, &name) in names.iter().enumerate() {
             // SAFETY: every name is a NUL-terminated string that lives through the call.
-            .map(|(row, &name)| unsafe { text::borrow(name, &format!("names[{row}]")) })
-            .collect::<Result<Vec<&str>>>()?;
+            texts.push(unsafe { text::borrow(name, &format!("names[{row}]")) }?);
+        }
         let space = match desc.text_space.is_null() {
             true => "",
             // SAFETY: the caller gives a NUL-terminated string that lives through the call.
             false => unsafe { text::borrow(desc.text_space, "desc.text_space") }?,
         };
-        let made = grouped(&names, rows, dim, space, labels)?;
+        let made = grouped(&texts, rows, dim, space, labels)?;
         store(made, vocabulary)
     })
 }
@@ -122,28 +121,36 @@ fn grouped(names: &[&str], rows: &[f32], dim: usize, space: &str, label_of_row: 
         );
         return Err(Error::argument(message));
     }
-    let mut members = vec![Vec::new(); labels];
+    // Rows by label: a counting sort, so that a label's prompts keep their order.
+    let mut starts = filled(labels + 1, 0_usize, "the labels")?;
+    label_of_row.iter().for_each(|&label| starts[label as usize + 1] += 1);
+    if let Some(label) = starts[1..].iter().position(|&rows| rows == 0) {
+        let message = format!("desc.label_of_row leaves out label {label}; number labels from 0 without gaps");
+        return Err(Error::argument(message));
+    }
+    for label in 0..labels {
+        starts[label + 1] += starts[label];
+    }
+    let mut next = collected(starts.iter().copied(), "the labels")?;
+    let mut by_label = filled(names.len(), 0_usize, "the labels")?;
     for (row, &label) in label_of_row.iter().enumerate() {
-        members[label as usize].push(row);
+        by_label[next[label as usize]] = row;
+        next[label as usize] += 1;
     }
-    let mut sorted = crate::error::with_capacity(rows.len(), "the embeddings")?;
-    let mut list = Vec::with_capacity(labels);
-    for (label, rows_of_label) in members.iter().enumerate() {
-        let Some(&first) = rows_of_label.first() else {
-            return Err(Error::argument(format!(
-                "desc.label_of_row leaves out label {label}; number labels from 0 without gaps"
-            )));
-        };
-        let prompts = rows_of_label.iter().map(|&row| names[row].to_owned()).collect();
-        list.push(Label { name: names[first].to_owned(), prompts });
-        rows_of_label.iter().for_each(|&row| sorted.extend_from_slice(&rows[row * dim..][..dim]));
-    }
+    let mut sorted = with_capacity(rows.len(), "the embeddings")?;
+    by_label.iter().for_each(|&row| sorted.extend_from_slice(&rows[row * dim..][..dim]));
+    let label = |label: usize| {
+        let members = &by_label[starts[label]..starts[label + 1]];
+        let prompts = members.iter().map(|&row| names[row].to_owned()).collect();
+        Label { name: names[members[0]].to_owned(), prompts }
+    };
+    let list = collected((0..labels).map(label), "the labels")?;
     Vocabulary::new(list, vec![Embeddings { space: space.to_owned(), dim, rows: sorted }])
 }
 
 fn store(made: Vocabulary, vocabulary: *mut ov3d_vocabulary) -> Result<()> {
     super::check_out(vocabulary, "vocabulary")?;
-    let handle = handle::insert(Arc::new(VocabularyObject::new(made)))?;
+    let handle = handle::insert(Arc::new(VocabularyObject::new(made)?))?;
     // SAFETY: the caller gives a writable handle, checked not to be NULL.
     unsafe { super::out(vocabulary, "vocabulary", handle) }
 }

@@ -6,7 +6,9 @@ use half::f16;
 use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorView};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::collections::HashMap;
+use serde_json::json;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 
 const PREFIX: &str = "openvocab3d.";
 const SCHEMA: &str = "1";
@@ -59,44 +61,49 @@ impl<'a> Container<'a> {
         self.tensors.iter().map(|(name, view)| Ok((name.to_owned(), weight(name, &view)?))).collect()
     }
 
-    /// The bytes of a file of `kind`.
-    pub(super) fn serialise(kind: &str, metadata: Vec<(&str, String)>, tensors: StateDict) -> Result<Vec<u8>> {
+    /// The bytes of a file of `kind`: equal contents give equal bytes. Wider types come first, so that every tensor is
+    /// aligned to its type.
+    pub(super) fn serialise(kind: &str, metadata: Vec<(&str, String)>, tensors: &StateDict) -> Result<Vec<u8>> {
         let fixed = [("schema", SCHEMA.to_owned()), ("kind", kind.to_owned())];
-        let metadata =
-            fixed.into_iter().chain(metadata).map(|(key, value)| (format!("{PREFIX}{key}"), value)).collect();
-        let bytes: Vec<(&String, &Weight, Vec<u8>)> = tensors
-            .iter()
-            .map(|(name, weight)| Ok((name, weight, little_endian(&weight.data)?)))
-            .collect::<Result<_>>()?;
-        let views = bytes
-            .iter()
-            .map(|(name, weight, bytes)| {
-                let dtype = match weight.data {
-                    WeightData::F32(_) => Dtype::F32,
-                    WeightData::F16(_) => Dtype::F16,
-                };
-                let view = TensorView::new(dtype, weight.shape.clone(), bytes)
-                    .map_err(|e| Error::internal(format!("tensor '{name}' cannot be stored: {e}")))?;
-                Ok((name.as_str(), view))
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let file = safetensors::serialize(views, Some(metadata))
-            .map_err(|e| Error::internal(format!("the {kind} file cannot be made: {e}")))?;
-        sorted_metadata(&file)
+        let metadata = fixed.into_iter().chain(metadata);
+        let metadata: BTreeMap<String, String> =
+            metadata.map(|(key, value)| (format!("{PREFIX}{key}"), value)).collect();
+        let mut order: Vec<(&String, &Weight)> = tensors.iter().collect();
+        order.sort_by_key(|(_, weight)| std::cmp::Reverse(weight.data.width()));
+        let mut header = serde_json::Map::new();
+        header.insert("__metadata__".to_owned(), json!(metadata));
+        let mut end = 0;
+        for (name, weight) in &order {
+            let (start, dtype) = (end, if weight.data.width() == 4 { "F32" } else { "F16" });
+            end += weight.len() * weight.data.width();
+            header
+                .insert((*name).clone(), json!({"dtype": dtype, "shape": weight.shape, "data_offsets": [start, end]}));
+        }
+        let mut header = to_json(&header)?.into_bytes();
+        header.resize(header.len().next_multiple_of(8), b' ');
+        let mut file = with_capacity(8 + header.len() + end, "the file")?;
+        file.extend((header.len() as u64).to_le_bytes());
+        file.extend(header);
+        for (_, weight) in order {
+            match &weight.data {
+                WeightData::F32(values) => file.extend(values.iter().flat_map(|v| v.to_le_bytes())),
+                WeightData::F16(values) => file.extend(values.iter().flat_map(|v| v.to_le_bytes())),
+            }
+        }
+        Ok(file)
     }
 }
 
-/// The same file with its header's keys sorted, so that equal contents give equal bytes.
-fn sorted_metadata(file: &[u8]) -> Result<Vec<u8>> {
-    let unreadable = || Error::internal("the serialised header is not readable");
-    let (length, rest) = file.split_first_chunk::<8>().ok_or_else(unreadable)?;
-    let length = u64::from_le_bytes(*length) as usize;
-    let (header, data) = rest.split_at_checked(length).ok_or_else(unreadable)?;
-    let header: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_slice(header).map_err(|_| unreadable())?;
-    let mut sorted = serde_json::to_vec(&header).map_err(|_| unreadable())?;
-    sorted.resize(sorted.len().next_multiple_of(8), b' ');
-    Ok([&(sorted.len() as u64).to_le_bytes()[..], &sorted, data].concat())
+/// Writes `bytes` beside `path` first, so that a failed save leaves the file that was there.
+pub(super) fn write_file(path: &Path, bytes: &[u8], action: &str) -> Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".part");
+    let result = std::fs::write(&beside, bytes).and_then(|()| std::fs::rename(&beside, path));
+    result.map_err(|e| {
+        // The part may not even exist; the error that matters is the first.
+        let _ = std::fs::remove_file(&beside);
+        Error::io(path, action, &e)
+    })
 }
 
 fn weight(name: &str, view: &TensorView<'_>) -> Result<Weight> {
@@ -116,19 +123,6 @@ fn weight(name: &str, view: &TensorView<'_>) -> Result<Weight> {
         }
     };
     Ok(Weight { shape: view.shape().to_vec(), data })
-}
-
-fn little_endian(data: &WeightData) -> Result<Vec<u8>> {
-    let (len, width) = match data {
-        WeightData::F32(values) => (values.len(), 4),
-        WeightData::F16(values) => (values.len(), 2),
-    };
-    let mut bytes = with_capacity(len * width, "the file")?;
-    match data {
-        WeightData::F32(values) => bytes.extend(values.iter().flat_map(|v| v.to_le_bytes())),
-        WeightData::F16(values) => bytes.extend(values.iter().flat_map(|v| v.to_le_bytes())),
-    }
-    Ok(bytes)
 }
 
 /// Parses the JSON value of a metadata entry.

@@ -3,7 +3,7 @@
 //! Keys: `openvocab3d.schema`, `.kind`, `.graph`, `.voxel_size`, `.text_space`, `.source_sha256`, `.license`. Tensors
 //! keep their published names; batch norm stays unfolded FP32, so that a model can be trained further.
 
-use super::container::{Container, parse_json, to_json};
+use super::container::{Container, parse_json, to_json, write_file};
 use super::graph::Graph;
 use super::model::{Model, Provenance};
 use super::weights::{StateDict, Weight, WeightData};
@@ -43,7 +43,8 @@ impl Model {
             license: container.optional("license").map(str::to_owned),
         };
         let text_space = parse_json("text_space", container.required("text_space")?)?;
-        Self::new(graph, container.into_tensors()?, voxel_size, text_space, provenance)
+        let tensors = container.into_tensors()?;
+        Self::new(graph, tensors, voxel_size, text_space, provenance).map_err(Error::of_file)
     }
 
     /// The model file, with convolution kernels stored as `dtype`.
@@ -56,12 +57,12 @@ impl Model {
         metadata.extend(self.provenance().source_sha256.clone().map(|v| ("source_sha256", v)));
         metadata.extend(self.provenance().license.clone().map(|v| ("license", v)));
         let tensors = self.weights().map(|(name, weight)| Ok((name.to_owned(), stored(name, weight, dtype)?)));
-        Container::serialise(KIND, metadata, tensors.collect::<Result<StateDict>>()?)
+        Container::serialise(KIND, metadata, &tensors.collect::<Result<StateDict>>()?)
     }
 
     /// Writes the model file.
     pub fn save(&self, path: &Path, dtype: WeightDtype) -> Result<()> {
-        std::fs::write(path, self.to_bytes(dtype)?).map_err(|e| Error::io(path, "write the model", &e))
+        write_file(path, &self.to_bytes(dtype)?, "write the model")
     }
 }
 

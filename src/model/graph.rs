@@ -226,8 +226,7 @@ impl Graph {
             let Some(weight) = tensors.get(name) else {
                 return Err(Error::format(format!("tensor '{name}' of shape {shape:?} is missing")));
             };
-            let squeezed = weight.shape == [shape.iter().product::<usize>()] && shape == &[1];
-            if weight.shape != *shape && !squeezed {
+            if weight.shape != *shape {
                 let message = format!("tensor '{name}' has shape {:?}; the graph asks for {shape:?}", weight.shape);
                 return Err(Error::format(message));
             }

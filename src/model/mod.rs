@@ -14,5 +14,5 @@ pub mod weights;
 
 pub use file::WeightDtype;
 pub use graph::{ConcatOrder, Graph, InputFeatures, TensorShape, Variant};
-pub use model::{Model, Provenance, TextSpace};
+pub use model::{Model, Provenance, TextSpace, VOXEL_SIZES};
 pub use vocabulary::{Embeddings, Label, Vocabulary};

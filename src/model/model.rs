@@ -8,6 +8,9 @@ use crate::plan::{Plan, Weight};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
+/// Edges of a voxel in metres that a network may use.
+pub const VOXEL_SIZES: std::ops::RangeInclusive<f64> = 1e-6..=1e6;
+
 /// The space a network's features and a vocabulary's embeddings share.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TextSpace {
@@ -62,8 +65,10 @@ impl Model {
     ) -> Result<Self> {
         graph.validate()?;
         graph.check(&tensors)?;
-        if !(voxel_size.is_finite() && voxel_size > 0.0) {
-            return Err(Error::argument(format!("voxel size is {voxel_size} m; it must be positive, such as 0.02")));
+        if !VOXEL_SIZES.contains(&voxel_size) {
+            return Err(Error::argument(format!(
+                "voxel size is {voxel_size} m; it must lie in {VOXEL_SIZES:?}, such as 0.02"
+            )));
         }
         if text_space.dim != graph.head_channels {
             return Err(Error::format(format!(

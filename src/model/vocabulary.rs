@@ -1,6 +1,6 @@
 //! Vocabularies: labels, the prompts that stand for each, and their unit text embeddings in one or more spaces.
 
-use super::container::{Container, parse_json, to_json};
+use super::container::{Container, parse_json, to_json, write_file};
 use super::weights::{StateDict, Weight};
 use crate::error::{Error, ErrorKind, Result, collected};
 use serde::{Deserialize, Serialize};
@@ -43,7 +43,7 @@ impl Vocabulary {
         let label = |name: &&str| Label { name: (*name).to_owned(), prompts: vec![(*name).to_owned()] };
         let rows = collected(rows.iter().copied(), "the embeddings")?;
         let embeddings = Embeddings { space: space.to_owned(), dim, rows };
-        Self::new(names.iter().map(label).collect(), vec![embeddings])
+        Self::new(collected(names.iter().map(label), "the labels")?, vec![embeddings])
     }
 
     /// A vocabulary of `labels` with one or more sets of embeddings; rows are brought to unit length.
@@ -63,6 +63,11 @@ impl Vocabulary {
         }
         for set in &mut embeddings {
             normalise(set, prompts)?;
+        }
+        let twice = |set: &&Embeddings| embeddings.iter().filter(|other| other.space == set.space).count() > 1;
+        if let Some(set) = embeddings.iter().find(twice) {
+            let message = format!("the vocabulary has space '{}' twice; give each text space once", set.space);
+            return Err(Error::argument(message));
         }
         Ok(Self { labels, embeddings })
     }
@@ -104,7 +109,9 @@ impl Vocabulary {
         let fits =
             |set: &&Embeddings| set.dim == dim && (set.space == space || set.space.is_empty() || space.is_empty());
         let exact = self.embeddings.iter().find(|set| set.dim == dim && set.space == space);
-        exact.or_else(|| self.embeddings.iter().find(fits)).ok_or_else(|| {
+        let mut fitting = self.embeddings.iter().filter(fits);
+        let only = fitting.next().filter(|_| fitting.next().is_none());
+        exact.or(only).ok_or_else(|| {
             let have: Vec<String> = self.embeddings.iter().map(|s| format!("'{}' ({} wide)", s.space, s.dim)).collect();
             let message = format!(
                 "the network's text space is '{space}' ({dim} wide) but the vocabulary has {}; encode it with that \
@@ -140,21 +147,22 @@ impl Vocabulary {
                 rows: collected(weight.values(), "the embeddings")?,
             });
         }
-        Self::new(labels, embeddings)
+        Self::new(labels, embeddings).map_err(Error::of_file)
     }
 
     /// The vocabulary file.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let prompts = self.prompt_count();
-        let tensor =
-            |set: &Embeddings| (format!("embeddings.{}", set.space), Weight::f32([prompts, set.dim], set.rows.clone()));
-        let tensors: StateDict = self.embeddings.iter().map(tensor).collect();
-        Container::serialise(KIND, vec![("labels", to_json(&self.labels)?)], tensors)
+        let mut tensors = StateDict::new();
+        for set in &self.embeddings {
+            let rows = collected(set.rows.iter().copied(), "the vocabulary file")?;
+            tensors.insert(format!("embeddings.{}", set.space), Weight::f32([self.prompt_count(), set.dim], rows));
+        }
+        Container::serialise(KIND, vec![("labels", to_json(&self.labels)?)], &tensors)
     }
 
     /// Writes the vocabulary file.
     pub fn save(&self, path: &Path) -> Result<()> {
-        std::fs::write(path, self.to_bytes()?).map_err(|e| Error::io(path, "write the vocabulary", &e))
+        write_file(path, &self.to_bytes()?, "write the vocabulary")
     }
 }
 

@@ -20,9 +20,13 @@ impl<T> Default for Spare<T> {
 impl<T> Spare<T> {
     /// The items in a kept block that is large enough, or in a new one.
     fn collected(&self, items: impl ExactSizeIterator<Item = T>, what: &str) -> Result<Vec<T>> {
+        if items.len() == 0 {
+            return Ok(Vec::new());
+        }
         let mut block = {
             let mut spare = self.0.lock();
-            let fitting = spare.iter().enumerate().filter(|(_, block)| block.capacity() >= items.len());
+            let fits = |capacity: usize| capacity >= items.len() && capacity / 2 <= items.len();
+            let fitting = spare.iter().enumerate().filter(|(_, block)| fits(block.capacity()));
             let best = fitting.min_by_key(|(_, block)| block.capacity()).map(|(index, _)| index);
             best.map_or_else(Vec::new, |index| spare.swap_remove(index))
         };
@@ -91,8 +95,10 @@ mod tests {
         let labels = blocks.integers(0..1000, "labels").unwrap();
         let place = labels.as_ptr();
         blocks.give(Segmentation { labels, ..Segmentation::default() });
-        let smaller = blocks.integers(5..10, "labels").unwrap();
-        assert_eq!((smaller.as_ptr(), &smaller[..]), (place, &[5, 6, 7, 8, 9][..]));
-        assert!(blocks.integers(0..10, "labels").unwrap().as_ptr() != place, "it is given out once");
+        assert!(blocks.integers(0..0, "labels").unwrap().as_ptr() != place, "nothing needs no block");
+        assert!(blocks.integers(0..10, "labels").unwrap().as_ptr() != place, "a small one would waste it");
+        let smaller = blocks.integers(5..905, "labels").unwrap();
+        assert_eq!((smaller.as_ptr(), smaller[0], smaller.len()), (place, 5, 900));
+        assert!(blocks.integers(0..900, "labels").unwrap().as_ptr() != place, "it is given out once");
     }
 }

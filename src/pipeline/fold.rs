@@ -7,7 +7,6 @@ use crate::backend::{Backend, HeadMatrix, PreparedHead};
 use crate::error::{Result, collected, filled, with_capacity};
 use crate::model::{Model, Vocabulary};
 use crate::plan::Similarity;
-use rayon::prelude::*;
 use std::sync::Arc;
 
 /// A vocabulary folded into one model's head, in one backend's form.
@@ -26,7 +25,8 @@ impl FoldedVocabulary {
         let embeddings = vocabulary.embeddings_for(&space.name, space.dim)?;
         let head = Affine64::new(model)?;
         let dot = head.scores(&embeddings.rows)?;
-        let cosine = head.with_norm(&dot)?;
+        let factor = model.plan().prepared.get_or_prepare("norm factor", || head.gram_factor())?;
+        let cosine = head.with_norm(&dot, &factor)?;
         Ok(Self { dot: backend.prepare_head(&dot)?, cosine: backend.prepare_head(&cosine)?, vocabulary })
     }
 
@@ -67,17 +67,16 @@ impl Affine64 {
     fn scores(&self, embeddings: &[f32]) -> Result<HeadMatrix> {
         let prompts = embeddings.len() / self.dim;
         let mut product = filled(self.rows * prompts, 0.0_f32, "the folded vocabulary")?;
-        product.par_chunks_exact_mut(prompts).enumerate().for_each(|(row, scores)| {
+        for (row, scores) in product.chunks_exact_mut(prompts).enumerate() {
             for (score, embedding) in scores.iter_mut().zip(embeddings.chunks_exact(self.dim)) {
                 *score = self.row(row).iter().zip(embedding).map(|(w, &e)| w * f64::from(e)).sum::<f64>() as f32;
             }
-        });
+        }
         self.head_matrix(product, prompts, prompts)
     }
 
-    /// `scores` with the columns of L after its own.
-    fn with_norm(&self, scores: &HeadMatrix) -> Result<HeadMatrix> {
-        let factor = self.gram_factor()?;
+    /// `scores` with the columns of L, the Gram matrix's factor, after its own.
+    fn with_norm(&self, scores: &HeadMatrix, factor: &[f64]) -> Result<HeadMatrix> {
         let columns = scores.columns() + self.rows;
         let mut joined = filled(self.rows * columns, 0.0_f32, "the folded vocabulary")?;
         for (row, out) in joined.chunks_exact_mut(columns).enumerate() {
@@ -149,7 +148,7 @@ mod tests {
         for (dim, bias) in [(40, false), (40, true), (5, false), (5, true), (1, true)] {
             let head = head(dim, bias);
             let embeddings: Vec<f32> = (0..3 * dim).map(|i| ((i * 29 % 17) as f32 - 8.0) / 20.0).collect();
-            let matrix = head.with_norm(&head.scores(&embeddings).unwrap()).unwrap();
+            let matrix = head.with_norm(&head.scores(&embeddings).unwrap(), &head.gram_factor().unwrap()).unwrap();
             let x: Vec<f64> = (0..head.channels).map(|c| (c as f64 * 0.7).sin()).collect();
             let extended: Vec<f64> = x.iter().copied().chain(bias.then_some(1.0)).collect();
             let feature: Vec<f64> =

@@ -4,6 +4,7 @@ use super::Augmentation;
 use crate::backend::{FeatureSpace, Representative};
 use crate::cloud::GridOrigin;
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::VOXEL_SIZES;
 use crate::plan::Similarity;
 
 /// Options of a segmentation; the default is one deterministic pass with the published raw scores.
@@ -35,9 +36,11 @@ impl SegmentOptions {
     /// Checks the options against a vocabulary of `labels` labels.
     pub fn validate(&self, labels: usize) -> Result<()> {
         if let Some(size) = self.voxel_size
-            && !(size.is_finite() && size > 0.0)
+            && !VOXEL_SIZES.contains(&size)
         {
-            return Err(Error::argument(format!("voxel_size is {size} m; it must be positive, such as 0.02")));
+            return Err(Error::argument(format!(
+                "voxel_size is {size} m; it must lie in {VOXEL_SIZES:?}, such as 0.02"
+            )));
         }
         if let Some(temperature) = self.temperature
             && !(temperature.is_finite() && temperature > 0.0)

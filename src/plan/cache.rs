@@ -14,7 +14,8 @@ pub struct PreparedCache {
 }
 
 impl PreparedCache {
-    /// The entry under `key`, made by `prepare` if there is none yet. Concurrent callers wait for the first.
+    /// The entry under `key`, made by `prepare` if there is none yet. Concurrent callers wait for the first: `prepare`
+    /// must not run on a thread pool, whose threads could wait here for one another.
     pub fn get_or_prepare<T: Any + Send + Sync>(
         &self,
         key: &str,

@@ -38,13 +38,18 @@ impl Scoring {
     /// The largest score over each label's prompts, after division by `norm` if the similarity is cosine.
     pub fn label_scores(&self, prompt_scores: &[f32], norm: f32, labels: &mut [f32]) {
         labels.fill(f32::NEG_INFINITY);
-        let factor = match self.similarity {
-            Similarity::Dot => 1.0,
-            Similarity::Cosine => 1.0 / norm.max(f32::MIN_POSITIVE),
-        };
+        let factor = self.factor(norm);
         for (&label, &score) in self.label_of_prompt.iter().zip(prompt_scores) {
             let best = &mut labels[label as usize];
             *best = best.max(score * factor);
+        }
+    }
+
+    /// What a dot product with a feature of length `norm` is multiplied by.
+    pub fn factor(&self, norm: f32) -> f32 {
+        match self.similarity {
+            Similarity::Dot => 1.0,
+            Similarity::Cosine => 1.0 / norm.max(f32::MIN_POSITIVE),
         }
     }
 
@@ -52,6 +57,10 @@ impl Scoring {
     pub fn normalise(&self, labels: &mut [f32]) {
         let Some(temperature) = self.temperature else { return };
         let highest = labels.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        if !highest.is_finite() {
+            labels.fill(f32::NAN);
+            return;
+        }
         for score in &mut *labels {
             *score = ((*score - highest) / temperature).exp();
         }
@@ -61,10 +70,10 @@ impl Scoring {
         }
     }
 
-    /// Writes the `top.len()` best labels, best first.
+    /// Writes the `top.len()` best labels, best first. A score that is not finite gives no label.
     pub fn rank(labels: &[f32], top: &mut [Ranking]) {
-        top.fill(Ranking { label: -1, score: f32::NEG_INFINITY });
-        for (label, &score) in labels.iter().enumerate() {
+        top.fill(Ranking { label: -1, score: 0.0 });
+        for (label, &score) in labels.iter().enumerate().filter(|(_, score)| score.is_finite()) {
             let Some(last) = top.last() else { return };
             if score <= last.score && last.label >= 0 {
                 continue;
@@ -108,6 +117,12 @@ mod tests {
         assert_eq!(top.map(|r| r.label), [1, 2, 4]);
         let mut top = [Ranking { label: 0, score: 0.0 }; 3];
         Scoring::rank(&[f32::NEG_INFINITY, 1.0], &mut top);
-        assert_eq!(top.map(|r| r.label), [1, 0, -1], "fewer labels than places");
+        assert_eq!(top.map(|r| r.label), [1, -1, -1], "fewer finite scores than places");
+        Scoring::rank(&[f32::NAN, f32::INFINITY, f32::NAN], &mut top);
+        assert_eq!(top, [Ranking { label: -1, score: 0.0 }; 3]);
+        let mut labels = [f32::NEG_INFINITY; 3];
+        scoring(Similarity::Dot, Some(0.1)).normalise(&mut labels);
+        Scoring::rank(&labels, &mut top);
+        assert_eq!(top[0].label, -1);
     }
 }

@@ -13,6 +13,16 @@ pub enum WeightData {
     F16(Vec<f16>),
 }
 
+impl WeightData {
+    /// Bytes of one value.
+    pub fn width(&self) -> usize {
+        match self {
+            Self::F32(_) => 4,
+            Self::F16(_) => 2,
+        }
+    }
+}
+
 /// One tensor: its shape and its row-major values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weight {

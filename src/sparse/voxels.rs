@@ -33,12 +33,7 @@ impl Voxels {
             return Err(Error::argument(format!("{} clouds in one call; at most {BATCH_LIMIT} fit", cells.len())));
         }
         let count: usize = cells.iter().map(|c| c.len()).sum();
-        if u32::try_from(count).is_err() {
-            return Err(Error::new(
-                ErrorKind::OutOfRange,
-                format!("{count} points in one call; at most {} fit, send fewer clouds at once", u32::MAX),
-            ));
-        }
+        check_count(count)?;
         let mut keyed: Vec<(u64, u32)> = with_capacity(count, "the voxel keys")?;
         let mut point = 0_u32;
         for (batch, cells) in cells.iter().enumerate() {
@@ -96,9 +91,21 @@ impl Voxels {
     }
 }
 
+/// Row numbers must fit the int32 that results use.
+fn check_count(count: usize) -> Result<()> {
+    match i32::try_from(count) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Error::new(
+            ErrorKind::OutOfRange,
+            format!("{count} points in one call; at most {} fit, send fewer at once", i32::MAX),
+        )),
+    }
+}
+
 /// Voxels from ready-made coordinate rows `[batch, x, y, z]`, which keep their place relative to the coarse cells:
 /// each cloud is shifted by multiples of 16 only. A repeated coordinate joins the voxel of its first row.
 pub fn from_coordinates(rows: &[[i32; 4]], cancel: Cancel<'_>) -> Result<Voxels> {
+    check_count(rows.len())?;
     let batches = rows.iter().map(|r| r[0]).max().map_or(0, |b| i64::from(b) + 1);
     if let Some(row) = rows.iter().position(|r| r[0] < 0 || r[0] as usize >= BATCH_LIMIT) {
         let batch = rows[row][0];

@@ -14,6 +14,11 @@ use crate::sparse::{Chunk, KernelMap};
 use rayon::prelude::*;
 use std::collections::HashMap;
 
+/// Negative values become 0; NaN stays, so that a fault upstream shows.
+pub(super) fn relu(values: &mut [f32]) {
+    values.iter_mut().for_each(|v| *v = if *v < 0.0 { 0.0 } else { *v });
+}
+
 /// A product's packed weights by source.
 struct PackedProduct {
     geometry: Geometry,
@@ -66,10 +71,10 @@ impl PackedConvolution {
             operands.control.cancel.check()?;
             self.initialise(operands, index * chunk_rows, rows, stride);
             for (product, map) in self.products.iter().zip(&maps) {
-                product.accumulate(operands, &map.chunks[index], rows, stride);
+                product.accumulate(operands, &map.chunks[index], rows, stride)?;
             }
             if self.relu {
-                rows.iter_mut().for_each(|v| *v = v.max(0.0));
+                relu(rows);
             }
             Ok::<(), Error>(())
         })?;
@@ -96,7 +101,7 @@ impl PackedProduct {
         self.sources.iter().map(|(_, packed)| packed.c_in).sum()
     }
 
-    fn accumulate(&self, operands: &Operands<'_>, chunk: &Chunk, rows: &mut [f32], stride: usize) {
+    fn accumulate(&self, operands: &Operands<'_>, chunk: &Chunk, rows: &mut [f32], stride: usize) -> Result<()> {
         for (source, packed) in &self.sources {
             let input = &operands.tensors[source.0];
             for &panel in &packed.panels {
@@ -105,6 +110,7 @@ impl PackedProduct {
                     if pairs.is_empty() {
                         continue;
                     }
+                    operands.control.cancel.check()?;
                     let mut product = RowProduct {
                         input: input.as_slice(),
                         input_stride: input.stride,
@@ -119,5 +125,6 @@ impl PackedProduct {
                 }
             }
         }
+        Ok(())
     }
 }

@@ -115,7 +115,7 @@ fn score_block(
     head.linear.apply(trunk, block.first, &pairs[..rows], &mut result);
     for (row, (products, top)) in result.chunks_exact(stride).zip(block.ranked.chunks_mut(request.top_k)).enumerate() {
         let (prompts, norm_terms) = products[..head.linear.columns()].split_at(head.prompts);
-        let norm = norm_terms.iter().map(|v| v * v).sum::<f32>().sqrt();
+        let norm = norm_terms.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt() as f32;
         scoring.label_scores(prompts, norm, &mut labels);
         scoring.normalise(&mut labels);
         Scoring::rank(&labels, top);
@@ -124,10 +124,8 @@ fn score_block(
         }
         if let Some(kept) = &mut block.prompt_scores {
             let kept = &mut kept[row * head.prompts..][..head.prompts];
-            kept.copy_from_slice(prompts);
-            if scoring.similarity == Similarity::Cosine {
-                kept.iter_mut().for_each(|v| *v /= norm.max(f32::MIN_POSITIVE));
-            }
+            let factor = scoring.factor(norm);
+            kept.iter_mut().zip(prompts).for_each(|(kept, score)| *kept = score * factor);
         }
     }
     Ok(())

@@ -7,7 +7,6 @@ use super::stem::PackedStem;
 use super::tensor::LINE;
 use crate::error::Result;
 use crate::plan::{Affine, Plan, Product, Step, TensorId};
-use rayon::prelude::*;
 
 /// The packed form of [`Step`].
 pub(super) enum PreparedStep {
@@ -32,7 +31,7 @@ impl PreparedNetwork {
                 }
             })
         };
-        let steps = plan.steps.par_iter().map(prepare).collect::<Result<Vec<_>>>()?;
+        let steps = plan.steps.iter().map(prepare).collect::<Result<Vec<_>>>()?;
         Ok(Self { steps, released: plan.released_after() })
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! A 5x5x5 kernel is 25 rows along x of five occupancy bits; each row has a table of the 32 possible sums.
 
+use super::convolution::relu;
 use super::prepared::pack_shift;
 use super::tensor::{LINE, Tensor};
 use crate::backend::Control;
@@ -76,7 +77,7 @@ impl PackedStem {
                     sums.iter_mut().zip(terms).for_each(|(sum, term)| *sum += term);
                 }
             }
-            sums.iter_mut().for_each(|v| *v = v.max(0.0));
+            relu(sums);
         }
         neighbours
     }

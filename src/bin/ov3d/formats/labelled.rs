@@ -61,8 +61,8 @@ fn needs_double(value: f64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ply;
     use super::*;
-    use crate::formats::ply;
 
     fn written(positions: &[[f64; 3]], name: &str) -> Vec<u8> {
         let count = positions.len();

@@ -3,6 +3,7 @@
 mod labelled;
 mod npy;
 mod ply;
+mod vertex;
 
 pub(crate) use labelled::LabelledCloud;
 pub(crate) use npy::{read_npy_f32, read_npy_i32, write_npy_labels};

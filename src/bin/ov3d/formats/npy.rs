@@ -13,17 +13,17 @@ pub(super) fn is_npy(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC)
 }
 
-/// A cloud from `[n, 3]` or more columns: x, y, z first. Exactly six columns whose last three hold whole numbers from 0
-/// to 255 are positions and colours.
+/// A cloud from `[n, 3]` or more columns: x, y, z first. The next three are its colours if they hold nothing but whole
+/// numbers from 0 to 255.
 pub(super) fn parse_cloud(bytes: &[u8]) -> Result<CloudFile> {
     let array = Array::parse(bytes)?;
     let (rows, columns) = match array.shape[..] {
         [rows, columns] if columns >= 3 => (rows, columns),
         _ => {
-            return Err(Error::format(format!(
-                "the array has shape {:?}; a cloud needs [n, 3] or more columns",
-                array.shape
-            )));
+            let cure = "reshape it with reshape(-1, 3), or keep the columns x, y, z";
+            let message =
+                format!("the array has shape {:?}; a cloud needs [n, 3] or more columns: {cure}", array.shape);
+            return Err(Error::format(message));
         }
     };
     let mut positions = with_capacity(rows, "the positions")?;
@@ -34,7 +34,7 @@ pub(super) fn parse_cloud(bytes: &[u8]) -> Result<CloudFile> {
         let [red, green, blue] = triple(row, 3).map(byte);
         Some([red?, green?, blue?])
     };
-    let colors = if columns == 6 { (0..rows).map(color).collect() } else { None };
+    let colors = if columns >= 6 { (0..rows).map(color).collect() } else { None };
     Ok(CloudFile { positions, colors })
 }
 
@@ -154,7 +154,7 @@ impl<'a> Array<'a> {
 /// Reads one element.
 type Decode = fn(&[u8]) -> f64;
 
-/// How elements of a type are read. FP64 holds all but whole numbers beyond 2^53, which no caller accepts.
+/// How elements of a type are read. FP64 holds all but whole numbers beyond 2^53, which only clouds accept.
 fn decoder(kind: TypeChar, width: usize, big: bool) -> Option<Decode> {
     macro_rules! number {
         ($type:ty, $widen:expr) => {
@@ -192,20 +192,21 @@ fn check_header(bytes: &[u8]) -> Result<()> {
     let text = length.and_then(|(start, length)| bytes[start..].get(..length));
     let text = text.ok_or_else(|| Error::format("the npy file ends within its header"))?;
     // A plain array's header is one dictionary with one tuple.
-    if text.len() > 4096 || text.iter().filter(|b| b"([{".contains(b)).count() > 2 {
+    let count = |bracket| text.iter().filter(|&&b| b == bracket).count();
+    if text.len() > 4096 || [count(b'{'), count(b'('), count(b'[')] != [1, 1, 0] {
         let message = "the npy file's header is not that of a plain array; structured arrays are not read";
         return Err(Error::new(ErrorKind::Unsupported, message));
     }
-    let shape = text.iter().position(|&b| b == b'(').map_or(&[][..], |start| &text[start..]);
-    let digits = shape.split(|b| !b.is_ascii_digit()).filter(|digits| !digits.is_empty());
-    let product = digits.map(|d| std::str::from_utf8(d).ok().and_then(|d| d.parse::<u64>().ok())).try_fold(
-        1_u64,
-        |product, n| {
-            // An empty axis does not make up for the overflow of others: the parser multiplies them one by one.
-            product.checked_mul(n?.max(1))
-        },
-    );
-    product.map(|_| ()).ok_or_else(|| Error::format("the shape in the npy file's header is impossibly large"))
+    let shape = text.split(|&b| b == b'(').nth(1).and_then(|rest| rest.split(|&b| b == b')').next());
+    let shape = shape.unwrap_or_default();
+    if !shape.iter().all(|b| b"0123456789, ".contains(b)) {
+        return Err(Error::format("the shape in the npy file's header is not a list of numbers"));
+    }
+    // The parser multiplies the axes, and a product has no more digits than its factors together.
+    if shape.iter().filter(|b| b.is_ascii_digit()).count() > 18 {
+        return Err(Error::format("the shape in the npy file's header is impossibly large"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -287,6 +288,8 @@ mod tests {
         let colored = cloud(6, &[0.5, 1.0, 2.0, 0.0, 128.0, 255.0]).unwrap();
         assert_eq!(colored.positions, [[0.5, 1.0, 2.0]]);
         assert_eq!(colored.colors.unwrap(), [[0, 128, 255]]);
+        let wider = cloud(7, &[0.5, 1.0, 2.0, 9.0, 8.0, 7.0, -0.5]).unwrap();
+        assert_eq!((wider.positions[0], wider.colors.unwrap()[0]), ([0.5, 1.0, 2.0], [9, 8, 7]));
         assert!(cloud(6, &[0.5, 1.0, 2.0, 0.0, 0.6, 0.8]).unwrap().colors.is_none());
         assert_eq!(cloud(4, &[1.0, 2.0, 3.0, 9.0, 4.0, 5.0, 6.0, 9.0]).unwrap().positions[1], [4.0, 5.0, 6.0]);
         assert!(cloud(2, &[1.0, 2.0]).err().unwrap().to_string().contains("[1, 2]"));
@@ -305,23 +308,49 @@ mod tests {
     fn damaged_files_are_errors() {
         let mut random = SplitMix64::new(3);
         let whole = file("<f4", false, "(2, 6)", &[0; 48]);
-        for length in 0..whole.len() {
-            assert!(parse_cloud(&whole[..length]).is_err());
+        let read = |bytes: &[u8]| parse_cloud(bytes).map(|_| ());
+        for at in 0..whole.len() {
+            assert!(read(&whole[..at]).is_err(), "{at}");
+            for mask in [1, 2, 4, 8, 16, 32, 64, 128, 0x55, 0xff] {
+                let mut damaged = whole.clone();
+                damaged[at] ^= mask;
+                let _ = read(&damaged);
+            }
         }
         for _ in 0..50_000 {
             let mut damaged = whole.clone();
-            for _ in 0..1 + random.bits() % 3 {
-                let at = random.bits() as usize % 80;
-                damaged[at] ^= 1 << (random.bits() % 8);
+            for _ in 0..2 + random.bits() % 3 {
+                damaged[random.bits() as usize % 80] ^= 1 << (random.bits() % 8);
             }
-            let _ = parse_cloud(&damaged);
+            let _ = read(&damaged);
         }
-        let huge = "(4294967296, 4294967296, 0)";
-        for (descr, shape) in
-            [("<f4", huge), ("<f4", "(-1, 3)"), ("<c8", "(1, 3)"), ("|O", "(1, 3)"), ("<U3", "(1, 3)")]
-        {
-            assert!(parse_cloud(&file(descr, false, shape, &[0; 64])).is_err(), "{descr} {shape}");
+    }
+
+    #[test]
+    fn headers_that_would_overflow_or_exhaust_the_parser_are_errors() {
+        for shape in [
+            "(4294967296, 4294967296, 0)",
+            "(0xffffffffffffffff, 0xffffffffffffffff)",
+            "(4_294_967_296, 4_294_967_296)",
+            "[4294967296, 4294967296]",
+            "(999999999999999, 3)",
+            "(99999999999, 9999999)",
+            "(-1, 3)",
+            "(1, 3",
+            "3",
+            &"(".repeat(3000),
+            &"[".repeat(3000),
+            &"{".repeat(3000),
+            &"-".repeat(3000),
+        ] {
+            for fortran in [false, true] {
+                assert!(parse_cloud(&file("<f4", fortran, shape, &[0; 64])).is_err(), "{shape}");
+            }
         }
-        assert!(parse_cloud(&file("<f4", false, &"(".repeat(3000), &[])).is_err());
+        for descr in ["<c8", "|O", "<U3", "<f16", "<f99999999999999999999", "<M8[ns]"] {
+            assert!(parse_cloud(&file(descr, false, "(1, 3)", &[0; 64])).is_err(), "{descr}");
+        }
+        let long = [MAGIC, &[2, 0], &u32::MAX.to_le_bytes(), b"{'descr'"].concat();
+        assert!(parse_cloud(&long).err().unwrap().to_string().contains("within its header"));
     }
 }

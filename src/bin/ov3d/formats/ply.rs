@@ -1,12 +1,11 @@
 //! The points of ascii and binary PLY files.
 
 use super::CloudFile;
+use super::vertex::Vertex;
 use openvocab3d::error::with_capacity;
 use openvocab3d::{Error, Result};
 use ply_rs_bw::parser::{ParseError, Parser, Reader};
-use ply_rs_bw::ply::{
-    ElementDef, Encoding, Header, Property, PropertyAccess, PropertyAccessResult, PropertyType, ScalarType,
-};
+use ply_rs_bw::ply::{ElementDef, Encoding, Header, PropertyType, ScalarType};
 use std::io::ErrorKind::UnexpectedEof;
 
 pub(super) fn is_ply(bytes: &[u8]) -> bool {
@@ -86,66 +85,6 @@ fn check_header(header: &Header, text: &str) -> Result<()> {
         return Err(Error::format("the header of the PLY file names an element or a property twice"));
     }
     Ok(())
-}
-
-/// What is kept of one point.
-#[derive(Default)]
-struct Vertex {
-    position: [f64; 3],
-    color: [f64; 3],
-}
-
-impl Vertex {
-    fn set(&mut self, name: &str, value: f64) -> PropertyAccessResult {
-        let slot = match name {
-            "x" => &mut self.position[0],
-            "y" => &mut self.position[1],
-            "z" => &mut self.position[2],
-            "red" => &mut self.color[0],
-            "green" => &mut self.color[1],
-            "blue" => &mut self.color[2],
-            _ => return PropertyAccessResult::Ignored,
-        };
-        *slot = value;
-        PropertyAccessResult::Set
-    }
-
-    /// The colour as bytes; `unit` says which channels are 0-1 and not 0-255.
-    fn color_bytes(&self, unit: [bool; 3]) -> Result<[u8; 3]> {
-        let mut bytes = [0; 3];
-        for ((byte, value), unit) in bytes.iter_mut().zip(self.color).zip(unit) {
-            let scaled = if unit { value * 255.0 } else { value };
-            if !scaled.is_nan() && !(-1.0..=256.0).contains(&scaled) {
-                let range = if unit { "0 to 1 as floats are" } else { "0 to 255" };
-                let cure = "store colours as uchar, or as float from 0 to 1";
-                return Err(Error::format(format!("the colour value {value} is not in {range}; {cure}")));
-            }
-            // NaN becomes 0.
-            *byte = scaled.round() as u8;
-        }
-        Ok(bytes)
-    }
-}
-
-impl PropertyAccess for Vertex {
-    fn new() -> Self {
-        Self::default()
-    }
-
-    fn set_property(&mut self, name: &str, property: Property) -> PropertyAccessResult {
-        let value = match property {
-            Property::Char(v) => f64::from(v),
-            Property::UChar(v) => f64::from(v),
-            Property::Short(v) => f64::from(v),
-            Property::UShort(v) => f64::from(v),
-            Property::Int(v) => f64::from(v),
-            Property::UInt(v) => f64::from(v),
-            Property::Float(v) => f64::from(v),
-            Property::Double(v) => v,
-            _ => return PropertyAccessResult::Ignored,
-        };
-        self.set(name, value)
-    }
 }
 
 /// What follows the header and has not been read yet.
