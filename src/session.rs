@@ -160,7 +160,7 @@ impl Session {
         };
         let transforms = augmentation.transforms();
         let mut needed = 0;
-        let summed = sum_over_repeats(&scoring, options, &lengths, &self.blocks, |repeat| {
+        let summed = sum_over_repeats(&scoring, options, &lengths, &self.blocks, control.cancel, |repeat| {
             let progress = |done: f32| {
                 let fraction = (repeat as f32 + done) / transforms.len() as f32;
                 control.progress.is_none_or(|progress| progress(fraction))

@@ -114,7 +114,7 @@ fn whole_networks_on_real_clouds() {
                 "{} {net_name}: worst row {worst:.1e}, digest {digest:.1e}",
                 folder.file_name().unwrap().display()
             );
-            assert!(worst <= BAR && digest <= 1e-5);
+            assert!(worst <= 1e-5 && digest <= 1e-5);
         }
     }
 }

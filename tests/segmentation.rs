@@ -302,6 +302,12 @@ fn augmented_passes() {
     let model = model(&params(22), InputFeatures::Ones);
     let cloud = points(23, 300);
     let mut session = ready(&model, 2);
+    let cosine =
+        |augmentation| SegmentOptions { similarity: Similarity::Cosine, augmentation, ..SegmentOptions::default() };
+    let once = Augmentation { repeats: 1, seed: 1, rotation: [0.0; 3], scale: [1.0, 1.0] };
+    let [want, got] =
+        [None, Some(once)].map(|augmentation| segment(&mut session, &Cloud::from_xyz(&cloud), &cosine(augmentation)));
+    assert_eq!((got.labels, got.scores), (want.labels, want.scores), "one still pass is the plain pass, bit for bit");
     let plain = default_segment(&mut session, &cloud);
     let mut run = |repeats, seed, rotation, scale| {
         let augmentation = Some(Augmentation { repeats, seed, rotation, scale });
@@ -342,6 +348,11 @@ fn errors_name_the_argument() {
     let invalid = ErrorKind::InvalidArgument;
     expect(&mut session, good, SegmentOptions { top_k: 6, ..plain() }, invalid, "top_k is 6");
     expect(&mut session, good, SegmentOptions { voxel_size: Some(0.0), ..plain() }, invalid, "voxel_size");
+    expect(&mut session, good, SegmentOptions { voxel_size: Some(1e-310), ..plain() }, invalid, "voxel_size");
+    let frame = Frame { unit_in_metres: 1e300, ..Frame::default() };
+    let huge = [[1e30_f32; 3]; 4];
+    let overflowing = Cloud { frame, colors: good.colors, ..Cloud::from_xyz(&huge) };
+    expect(&mut session, overflowing, plain(), ErrorKind::OutOfRange, "on x");
     expect(&mut session, good, SegmentOptions { temperature: Some(f32::NAN), ..plain() }, invalid, "temperature");
     let repeated = SegmentOptions { augmentation: Some(Augmentation::default()), logits: true, ..plain() };
     expect(&mut session, good, repeated, invalid, "logits");

@@ -2,6 +2,7 @@
 
 use super::{ResultBlocks, SegmentOptions};
 use crate::backend::{Outcome, Scores, Stage, Trunk};
+use crate::cancel::Cancel;
 use crate::error::{Error, Result, filled};
 use crate::plan::{Plan, Ranking, Scoring, Similarity};
 use crate::sparse::{NO_VOXEL, decode};
@@ -110,12 +111,16 @@ pub(crate) fn from_scores(
     })
 }
 
+/// Points between two looks at the cancel token.
+const BLOCK: usize = 1 << 10;
+
 /// Sums the prompt scores of several passes per point and ranks the sums.
 pub(crate) fn sum_over_repeats(
     scoring: &Scoring,
     options: &SegmentOptions,
     lengths: &[usize],
     blocks: &ResultBlocks,
+    cancel: Cancel<'_>,
     mut pass: impl FnMut(usize) -> Result<Outcome>,
 ) -> Result<Segmentations> {
     let repeats = options.augmentation.as_ref().map_or(1, |a| a.repeats as usize);
@@ -124,9 +129,13 @@ pub(crate) fn sum_over_repeats(
     let mut finite = filled(points, false, "the points")?;
     let mut stages = Vec::new();
     for repeat in 0..repeats {
+        cancel.check()?;
         let outcome = pass(repeat)?;
         let scores = outcome.scores.as_ref().ok_or_else(|| Error::internal("the pass gave no scores"))?;
         for (point, (sum, &voxel)) in sums.chunks_exact_mut(prompts).zip(&outcome.voxels.voxel_of_point).enumerate() {
+            if point % BLOCK == 0 {
+                cancel.check()?;
+            }
             if voxel != NO_VOXEL {
                 let row = &scores.prompt_scores[voxel as usize * prompts..][..prompts];
                 sum.iter_mut().zip(row).for_each(|(sum, score)| *sum += score);
@@ -137,7 +146,7 @@ pub(crate) fn sum_over_repeats(
     }
     // The sums already are cosines where those were asked for.
     let summed = Scoring { similarity: Similarity::Dot, ..scoring.clone() };
-    let point_scores = rank_points(&summed, &sums, &finite, options.kept_labels())?;
+    let point_scores = rank_points(&summed, &sums, &finite, options.kept_labels(), cancel)?;
     let mut first = 0;
     let cut = |&length: &usize| {
         first += length;
@@ -147,7 +156,7 @@ pub(crate) fn sum_over_repeats(
     Ok(Segmentations { clouds, stages, ..Segmentations::default() })
 }
 
-fn rank_points(scoring: &Scoring, sums: &[f32], finite: &[bool], top_k: usize) -> Result<Scores> {
+fn rank_points(scoring: &Scoring, sums: &[f32], finite: &[bool], top_k: usize, cancel: Cancel<'_>) -> Result<Scores> {
     let mut scores = Scores {
         labels: filled(finite.len() * top_k, -1, "the labels of the points")?,
         scores: filled(finite.len() * top_k, 0.0, "the scores of the points")?,
@@ -156,6 +165,9 @@ fn rank_points(scoring: &Scoring, sums: &[f32], finite: &[bool], top_k: usize) -
     let mut row = filled(scoring.labels, 0.0_f32, "a row of scores")?;
     let mut top = filled(top_k, Ranking { label: -1, score: 0.0 }, "a row of labels")?;
     for (point, sums) in sums.chunks_exact(scoring.label_of_prompt.len()).enumerate().filter(|(p, _)| finite[*p]) {
+        if point % BLOCK == 0 {
+            cancel.check()?;
+        }
         scoring.label_scores(sums, 1.0, &mut row);
         scoring.normalise(&mut row);
         Scoring::rank(&row, &mut top);

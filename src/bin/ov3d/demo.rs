@@ -15,8 +15,9 @@ use std::sync::Arc;
 /// Generates a furnished room, makes a small network with random weights and a vocabulary with random embeddings, and
 /// writes what `ov3d segment` would. The weights are untrained, so the labels mean nothing; the times are real.
 #[derive(clap::Args)]
-#[command(after_help = "Example:
-  ov3d demo -o demo-output")]
+#[command(after_help = "Examples:
+  ov3d demo -o demo-output
+  ov3d demo --full --threads 1     # MinkUNet18A at its published widths on one thread")]
 pub(crate) struct Args {
     /// Folder for the model, the vocabulary, the labelled cloud, the picture and the summary
     #[arg(short, long, default_value = "demo-output")]
@@ -24,6 +25,9 @@ pub(crate) struct Args {
     /// Seed of the room and of the network
     #[arg(long, default_value_t = 1)]
     scene: u64,
+    /// Use the published widths instead of a quarter of them
+    #[arg(long)]
+    full: bool,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -34,7 +38,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let published = Variant::ALL.into_iter().find(|v| v.name == "MinkUNet18A");
     let variant = published.ok_or_else(|| Error::internal("the table of variants lost MinkUNet18A"))?;
     // A quarter of the published widths: a second's work on any machine.
-    let model = Arc::new(Model::untrained(Graph::published(variant, 512, 4), 0.02, args.scene)?);
+    let graph = Graph::published(variant, 512, if args.full { 1 } else { 4 });
+    let model = Arc::new(Model::untrained(graph, 0.02, args.scene)?);
     let vocabulary = random_vocabulary(scene.names, 512, args.scene)?;
     model.save(&args.output.join("model.safetensors"), WeightDtype::F16)?;
     vocabulary.save(&args.output.join("vocabulary.safetensors"))?;

@@ -68,11 +68,12 @@ fn bare<'k>(key: &'k str, prefix: &str) -> Option<&'k str> {
     key.strip_prefix(prefix)
 }
 
-/// MinkowskiEngine 0.4 stored 1x1 kernels as `(1, Cin, Cout)`, 0.5 as `(Cin, Cout)`.
+/// MinkowskiEngine 0.4 stored 1x1 kernels as `(1, Cin, Cout)`, 0.5 as `(Cin, Cout)`; both store a bias as `(1, Cout)`.
 fn flat_if_pointwise(name: &str, shape: Vec<usize>) -> Vec<usize> {
     let pointwise = name == "final.kernel" || name.ends_with(".downsample.0.kernel");
-    match shape.as_slice() {
-        &[1, inputs, outputs] if pointwise => vec![inputs, outputs],
+    match *shape.as_slice() {
+        [1, inputs, outputs] if pointwise => vec![inputs, outputs],
+        [1, outputs] if name == "final.bias" => vec![outputs],
         _ => shape,
     }
 }
@@ -118,6 +119,7 @@ mod tests {
         assert_eq!(flat_if_pointwise("final.kernel", vec![1, 96, 512]), [96, 512]);
         assert_eq!(flat_if_pointwise("block2.0.downsample.0.kernel", vec![1, 4, 8]), [4, 8]);
         assert_eq!(flat_if_pointwise("final.kernel", vec![96, 512]), [96, 512]);
+        assert_eq!(flat_if_pointwise("final.bias", vec![1, 512]), [512]);
         assert_eq!(flat_if_pointwise("block2.0.conv1.kernel", vec![1, 4, 8]), [1, 4, 8]);
         assert_eq!(flat_if_pointwise("final.kernel", vec![27, 4, 8]), [27, 4, 8]);
     }
