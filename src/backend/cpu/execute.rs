@@ -35,11 +35,12 @@ impl Clock<'_> {
 pub(super) fn execute(level: CpuLevel, job: &Job<'_>, scratch: &mut Scratch) -> Result<Outcome> {
     let plan = job.plan;
     let planned = plan.steps.len() + 3 + usize::from(job.scores.is_some()) + usize::from(job.features.is_some());
-    let network = plan.prepared.get_or_prepare(&format!("cpu {level} f32"), || PreparedNetwork::new(level, plan))?;
+    let cancel = job.control.cancel;
+    let key = format!("cpu {level} f32");
+    let network = plan.prepared.get_or_prepare(&key, || PreparedNetwork::new(level, plan, cancel))?;
     let mut clock = Clock { control: job.control, stages: Vec::new(), planned, start: Instant::now() };
     job.control.report(0.0)?;
 
-    let cancel = job.control.cancel;
     let (voxels, origins) = coordinates::voxelise(&job.input, cancel)?;
     clock.lap("quantise", 0)?;
     let levels = coordinates::levels(plan, &voxels, cancel)?;

@@ -5,6 +5,7 @@ use super::level::CpuLevel;
 use super::packed::Packed;
 use super::stem::PackedStem;
 use super::tensor::LINE;
+use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::plan::{Affine, Plan, Product, Step, TensorId};
 
@@ -22,8 +23,9 @@ pub(super) struct PreparedNetwork {
 }
 
 impl PreparedNetwork {
-    pub(super) fn new(level: CpuLevel, plan: &Plan) -> Result<Self> {
+    pub(super) fn new(level: CpuLevel, plan: &Plan, cancel: Cancel<'_>) -> Result<Self> {
         let prepare = |step: &Step| -> Result<PreparedStep> {
+            cancel.check()?;
             Ok(match step {
                 Step::Stem(stem) => PreparedStep::Stem(PackedStem::new(stem)?),
                 Step::Convolution(convolution) => {

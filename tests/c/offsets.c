@@ -1,0 +1,179 @@
+// offsets.c - the place and size of every field, frozen: a client built against this header relies on them.
+//
+// Fields may be added at the end of a struct; then its size here grows. Nothing else may change. 64-bit only.
+
+#include "openvocab3d.h"
+
+#define SIZE(type, size) _Static_assert(sizeof(type) == (size), "size of " #type)
+#define FIELD(type, field, offset, size)                                                                               \
+    _Static_assert(offsetof(type, field) == (offset) && sizeof(((type *)0)->field) == (size), #type "." #field)
+
+#if UINTPTR_MAX == UINT64_MAX
+SIZE(ov3d_strided_view, 40);
+FIELD(ov3d_strided_view, data, 0, 8);
+FIELD(ov3d_strided_view, stride_bytes, 8, 8);
+FIELD(ov3d_strided_view, dtype, 16, 4);
+FIELD(ov3d_strided_view, components, 20, 4);
+FIELD(ov3d_strided_view, reserved, 24, 16);
+
+SIZE(ov3d_cloud, 120);
+FIELD(ov3d_cloud, struct_size, 0, 4);
+FIELD(ov3d_cloud, memory, 4, 4);
+FIELD(ov3d_cloud, count, 8, 8);
+FIELD(ov3d_cloud, positions, 16, 40);
+FIELD(ov3d_cloud, colors, 56, 40);
+FIELD(ov3d_cloud, unit_in_metres, 96, 8);
+FIELD(ov3d_cloud, pose, 104, 8);
+FIELD(ov3d_cloud, axes, 112, 4);
+FIELD(ov3d_cloud, flags, 116, 4);
+
+SIZE(ov3d_device_info, 424);
+FIELD(ov3d_device_info, struct_size, 0, 4);
+FIELD(ov3d_device_info, kind, 4, 4);
+FIELD(ov3d_device_info, usable, 8, 4);
+FIELD(ov3d_device_info, cuda_ordinal, 12, 4);
+FIELD(ov3d_device_info, memory, 16, 8);
+FIELD(ov3d_device_info, uuid, 24, 16);
+FIELD(ov3d_device_info, name, 40, 128);
+FIELD(ov3d_device_info, reason, 168, 256);
+
+SIZE(ov3d_log_desc, 24);
+FIELD(ov3d_log_desc, struct_size, 0, 4);
+FIELD(ov3d_log_desc, level, 4, 4);
+FIELD(ov3d_log_desc, callback, 8, 8);
+FIELD(ov3d_log_desc, user_data, 16, 8);
+
+SIZE(ov3d_model_desc, 8);
+FIELD(ov3d_model_desc, struct_size, 0, 4);
+FIELD(ov3d_model_desc, flags, 4, 4);
+
+SIZE(ov3d_model_info, 72);
+FIELD(ov3d_model_info, struct_size, 0, 4);
+FIELD(ov3d_model_info, input, 4, 4);
+FIELD(ov3d_model_info, voxel_size, 8, 8);
+FIELD(ov3d_model_info, text_dim, 16, 4);
+FIELD(ov3d_model_info, trunk_dim, 20, 4);
+FIELD(ov3d_model_info, parameters, 24, 8);
+FIELD(ov3d_model_info, weight_bytes, 32, 8);
+FIELD(ov3d_model_info, text_space, 40, 8);
+FIELD(ov3d_model_info, prompt_template, 48, 8);
+FIELD(ov3d_model_info, variant, 56, 8);
+FIELD(ov3d_model_info, license, 64, 8);
+
+SIZE(ov3d_result_view, 104);
+FIELD(ov3d_result_view, struct_size, 0, 4);
+FIELD(ov3d_result_view, memory, 4, 4);
+FIELD(ov3d_result_view, points, 8, 8);
+FIELD(ov3d_result_view, voxels, 16, 8);
+FIELD(ov3d_result_view, label_count, 24, 4);
+FIELD(ov3d_result_view, top_k, 28, 4);
+FIELD(ov3d_result_view, feature_dim, 32, 4);
+FIELD(ov3d_result_view, reserved, 36, 4);
+FIELD(ov3d_result_view, labels, 40, 8);
+FIELD(ov3d_result_view, scores, 48, 8);
+FIELD(ov3d_result_view, top_labels, 56, 8);
+FIELD(ov3d_result_view, top_scores, 64, 8);
+FIELD(ov3d_result_view, voxel_of_point, 72, 8);
+FIELD(ov3d_result_view, coordinates, 80, 8);
+FIELD(ov3d_result_view, features, 88, 8);
+FIELD(ov3d_result_view, logits, 96, 8);
+
+SIZE(ov3d_timings, 72);
+FIELD(ov3d_timings, struct_size, 0, 4);
+FIELD(ov3d_timings, reserved, 4, 4);
+FIELD(ov3d_timings, total, 8, 8);
+FIELD(ov3d_timings, quantise, 16, 8);
+FIELD(ov3d_timings, levels, 24, 8);
+FIELD(ov3d_timings, kernel_maps, 32, 8);
+FIELD(ov3d_timings, network, 40, 8);
+FIELD(ov3d_timings, head, 48, 8);
+FIELD(ov3d_timings, features, 56, 8);
+FIELD(ov3d_timings, gflop, 64, 8);
+
+SIZE(ov3d_segment_desc, 136);
+FIELD(ov3d_segment_desc, struct_size, 0, 4);
+FIELD(ov3d_segment_desc, outputs, 4, 4);
+FIELD(ov3d_segment_desc, similarity, 8, 4);
+FIELD(ov3d_segment_desc, temperature, 12, 4);
+FIELD(ov3d_segment_desc, top_k, 16, 4);
+FIELD(ov3d_segment_desc, grid_origin, 20, 4);
+FIELD(ov3d_segment_desc, representative, 24, 4);
+FIELD(ov3d_segment_desc, repeats, 28, 4);
+FIELD(ov3d_segment_desc, seed, 32, 8);
+FIELD(ov3d_segment_desc, rotation, 40, 24);
+FIELD(ov3d_segment_desc, scale, 64, 16);
+FIELD(ov3d_segment_desc, voxel_size, 80, 8);
+FIELD(ov3d_segment_desc, labels, 88, 8);
+FIELD(ov3d_segment_desc, labels_capacity, 96, 8);
+FIELD(ov3d_segment_desc, scores, 104, 8);
+FIELD(ov3d_segment_desc, scores_capacity, 112, 8);
+FIELD(ov3d_segment_desc, progress, 120, 8);
+FIELD(ov3d_segment_desc, user_data, 128, 8);
+
+SIZE(ov3d_session_desc, 24);
+FIELD(ov3d_session_desc, struct_size, 0, 4);
+FIELD(ov3d_session_desc, device, 4, 4);
+FIELD(ov3d_session_desc, threads, 8, 4);
+FIELD(ov3d_session_desc, flags, 12, 4);
+FIELD(ov3d_session_desc, memory_budget, 16, 8);
+
+SIZE(ov3d_session_info, 40);
+FIELD(ov3d_session_info, struct_size, 0, 4);
+FIELD(ov3d_session_info, device, 4, 4);
+FIELD(ov3d_session_info, threads, 8, 4);
+FIELD(ov3d_session_info, reserved, 12, 4);
+FIELD(ov3d_session_info, bytes_in_use, 16, 8);
+FIELD(ov3d_session_info, bytes_peak, 24, 8);
+FIELD(ov3d_session_info, bytes_capacity, 32, 8);
+
+SIZE(ov3d_vocabulary_desc, 24);
+FIELD(ov3d_vocabulary_desc, struct_size, 0, 4);
+FIELD(ov3d_vocabulary_desc, flags, 4, 4);
+FIELD(ov3d_vocabulary_desc, text_space, 8, 8);
+FIELD(ov3d_vocabulary_desc, label_of_row, 16, 8);
+#endif
+
+// Numbers are never reused.
+#define NUMBER(name, value) _Static_assert((name) == (value), #name)
+NUMBER(OV3D_DTYPE_F32, 1);
+NUMBER(OV3D_DTYPE_F64, 2);
+NUMBER(OV3D_DTYPE_U8, 3);
+NUMBER(OV3D_MEMORY_HOST, 0);
+NUMBER(OV3D_AXES_RIGHT_HANDED_Z_UP, 0);
+NUMBER(OV3D_AXES_LEFT_HANDED_Z_UP, 1);
+NUMBER(OV3D_AXES_RIGHT_HANDED_Y_UP, 2);
+NUMBER(OV3D_AXES_LEFT_HANDED_Y_UP, 3);
+NUMBER(OV3D_AXES_CAMERA, 4);
+NUMBER(OV3D_DEVICE_CPU, 0);
+NUMBER(OV3D_LOG_ERROR, 1);
+NUMBER(OV3D_LOG_WARNING, 2);
+NUMBER(OV3D_INPUT_ONES, 0);
+NUMBER(OV3D_INPUT_COLORS, 1);
+NUMBER(OV3D_SIMILARITY_DOT, 0);
+NUMBER(OV3D_SIMILARITY_COSINE, 1);
+NUMBER(OV3D_GRID_MINIMUM, 0);
+NUMBER(OV3D_GRID_WORLD, 1);
+NUMBER(OV3D_REPRESENTATIVE_FIRST, 0);
+NUMBER(OV3D_REPRESENTATIVE_CANONICAL, 1);
+NUMBER(OV3D_OUTPUT_LOGITS, 1);
+NUMBER(OV3D_OUTPUT_TRUNK_FEATURES, 2);
+NUMBER(OV3D_OUTPUT_TEXT_FEATURES, 4);
+NUMBER(OV3D_OUTPUT_QUERYABLE, 8);
+NUMBER(OV3D_LABEL_NONE, -1);
+NUMBER(OV3D_OK, 0);
+NUMBER(OV3D_ERROR_INVALID_ARGUMENT, -100);
+NUMBER(OV3D_ERROR_MISMATCH, -101);
+NUMBER(OV3D_ERROR_OUT_OF_RANGE, -102);
+NUMBER(OV3D_ERROR_INVALID_STATE, -103);
+NUMBER(OV3D_ERROR_INVALID_HANDLE, -104);
+NUMBER(OV3D_ERROR_STRUCT_SIZE, -105);
+NUMBER(OV3D_ERROR_CAPACITY, -106);
+NUMBER(OV3D_ERROR_IO, -200);
+NUMBER(OV3D_ERROR_FORMAT, -201);
+NUMBER(OV3D_ERROR_UNSUPPORTED, -202);
+NUMBER(OV3D_ERROR_OUT_OF_MEMORY, -300);
+NUMBER(OV3D_ERROR_BUDGET, -301);
+NUMBER(OV3D_ERROR_CANCELLED, -400);
+NUMBER(OV3D_ERROR_BUSY, -401);
+NUMBER(OV3D_ERROR_TIMEOUT, -402);
+NUMBER(OV3D_ERROR_INTERNAL, -900);
