@@ -116,6 +116,7 @@ int main(int count, char **arguments) {
     behaviour_of_the_log();
     if (count == 2) {
         behaviour_of_cancel();
+        behaviour_of_frees();
         behaviour_of_memory();
     }
     world_close();

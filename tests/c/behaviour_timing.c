@@ -198,6 +198,32 @@ static bool round_of_calls(void) {
     return right;
 }
 
+// Sessions freed at all moments of a short run, near its end above all: nobody may wait for ever, and whatever the result
+// was, it is there.
+void behaviour_of_frees(void) {
+    ov3d_cloud cloud = world_cloud();
+    double longest = 0;
+    int cancelled = 0;
+    bool right = true;
+    for (int i = 0; i < 600; i++) {
+        ov3d_session session = session_of_the_words("ones.safetensors", 1 + (uint32_t)i % 3);
+        ov3d_result result = NULL;
+        right = right && ov3d_segment_begin(session, &cloud, NULL, &result) == OV3D_OK;
+        double moment = now_ms() + (i % 60) * 0.05;
+        while (now_ms() < moment) {
+        }
+        double start = now_ms();
+        ov3d_session_free(session);
+        ov3d_status status = ov3d_result_wait(result, UINT64_MAX);
+        longest = now_ms() - start > longest ? now_ms() - start : longest;
+        right = right && (status == OV3D_OK || status == OV3D_ERROR_CANCELLED);
+        cancelled += status == OV3D_ERROR_CANCELLED;
+        ov3d_result_free(result);
+    }
+    HOLDS("sessions freed in flight", right);
+    printf("600 sessions freed in flight: %d runs cancelled, the longest wait %.1f ms\n", cancelled, longest);
+}
+
 void behaviour_of_memory(void) {
     bool right = true;
     long first = 0;
