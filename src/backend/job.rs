@@ -94,6 +94,16 @@ pub enum Input<'a> {
     },
 }
 
+impl Input<'_> {
+    /// Number of points, or of ready-made rows.
+    pub fn points(&self) -> usize {
+        match self {
+            Self::Clouds { clouds, .. } => clouds.iter().map(Cloud::len).sum(),
+            Self::Coordinates { rows, .. } => rows.len(),
+        }
+    }
+}
+
 /// Which of a voxel's points gives the voxel its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Representative {

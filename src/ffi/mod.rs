@@ -19,6 +19,8 @@ mod floating_point;
 mod gate;
 mod handle;
 mod last_error;
+#[cfg(test)]
+mod layout;
 mod log;
 mod model;
 mod result;

@@ -12,6 +12,8 @@ use std::path::Path;
 
 const PREFIX: &str = "openvocab3d.";
 const SCHEMA: &str = "1";
+/// Most bytes of a header: room for a hundred thousand names, and a bound on what parsing it needs.
+const MAX_HEADER: u64 = 16 << 20;
 
 /// A parsed file.
 pub(super) struct Container<'a> {
@@ -22,6 +24,12 @@ pub(super) struct Container<'a> {
 impl<'a> Container<'a> {
     /// Parses a file that must be of `kind`.
     pub(super) fn parse(bytes: &'a [u8], kind: &str) -> Result<Self> {
+        let stated = bytes.first_chunk::<8>().map_or(0, |length| u64::from_le_bytes(*length));
+        if stated > MAX_HEADER && stated < bytes.len() as u64 {
+            let message =
+                format!("the file's header has {stated} bytes; at most {MAX_HEADER} are read: use fewer names");
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
         let damaged = |e: safetensors::SafeTensorError| {
             Error::format(format!("not a readable safetensors file ({e}); a {kind} file of this library is one"))
         };

@@ -41,6 +41,7 @@ pub(super) fn execute(level: CpuLevel, job: &Job<'_>, scratch: &mut Scratch) -> 
     let mut clock = Clock { control: job.control, stages: Vec::new(), planned, start: Instant::now() };
     job.control.report(0.0)?;
 
+    memory::check_budget(job, memory::voxelise_bytes(job.input.points()))?;
     let (voxels, origins) = coordinates::voxelise(&job.input, cancel)?;
     clock.lap("quantise", 0)?;
     let levels = coordinates::levels(plan, &voxels, cancel)?;

@@ -1,4 +1,5 @@
-//! The working memory of a run, by formula: what a budget is checked against before the large buffers are made.
+//! The working memory of a run, by formula: what a budget is checked against, first for the points alone, then, when
+//! voxels and neighbours are known, for the whole run before any layer is computed.
 
 use super::coordinates::CoordinateMaps;
 use super::tensor::LINE;
@@ -7,7 +8,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::plan::TensorId;
 use crate::sparse::{Levels, Voxels};
 
-/// Bytes that `job` needs at most at one time, beyond the model and the caller's own buffers.
+/// Bytes that turning `points` points into voxels needs: cells, two buffers of keyed points for the sort, the voxel of
+/// each point. Known before anything is allocated.
+pub(super) fn voxelise_bytes(points: usize) -> u64 {
+    points as u64 * (12 + 32 + 4)
+}
+
+/// Bytes that `job` needs at most at one time, beyond the model and the caller's own buffers. Results count twice: as the
+/// run gives them and as each cloud's own.
 pub(super) fn working_bytes(job: &Job<'_>, voxels: &Voxels, coordinates: &CoordinateMaps) -> u64 {
     let levels = &coordinates.levels;
     let points = voxels.voxel_of_point.len() as u64;
@@ -19,19 +27,21 @@ pub(super) fn working_bytes(job: &Job<'_>, voxels: &Voxels, coordinates: &Coordi
     let outputs = job.scores.as_ref().map_or(0, |request| {
         let (k, labels) = (request.top_k as u64, request.scoring.labels as u64);
         let prompts = request.scoring.label_of_prompt.len() as u64;
-        let per_voxel = 8 * k + 4 * (u64::from(request.logits) * labels + u64::from(request.prompt_scores) * prompts);
-        count * per_voxel + points * 8 * k
+        let repeats = u64::from(request.prompt_scores) * prompts * 4;
+        let per_voxel = 8 * k + u64::from(request.logits) * labels * 8 + repeats + 12;
+        // Labels and scores twice, the voxel of each point, and with repeats the sums.
+        count * per_voxel + points * (16 * k + 4 + repeats)
     });
     let feature_dim = match job.features {
         None => 0,
         Some(FeatureSpace::Trunk) => plan.tensor(plan.trunk).channels,
         Some(FeatureSpace::Text) => plan.head.text_dim(),
     };
-    let features = count * feature_dim as u64 * 4;
+    // FP32 twice, then FP16.
+    let features = count * feature_dim as u64 * 10;
     let trunk = tensor_bytes(job, levels, plan.trunk);
-    // Cells, two buffers of keyed points for the sort, voxel of each point.
-    let voxelise = points * (12 + 32 + 4);
-    voxelise.max(base + coarse + (maps + tensors_peak(job, levels)).max(trunk + outputs + features))
+    let run = base + coarse + (maps + tensors_peak(job, levels)).max(trunk + outputs + features);
+    run.max(voxelise_bytes(voxels.voxel_of_point.len()))
 }
 
 fn tensor_bytes(job: &Job<'_>, levels: &Levels, tensor: TensorId) -> u64 {

@@ -29,7 +29,7 @@ pub(crate) struct Args {
     /// npy array [n, d] of expected text-space features, or [r, d] with --rows
     #[arg(long)]
     expected: PathBuf,
-    /// npy array [r] of the row numbers that --expected holds
+    /// npy array of the r row numbers that --expected holds
     #[arg(long)]
     rows: Option<PathBuf>,
     /// Largest relative error of any row
