@@ -151,6 +151,12 @@ pub fn filled<T: Clone>(len: usize, value: T, what: &str) -> Result<Vec<T>> {
     Ok(vec)
 }
 
+/// `len` zeros, or [`ErrorKind::OutOfMemory`] naming `what`. The system clears the pages as they are first touched, so
+/// this takes no time however large `len` is.
+pub fn zeroed<T: bytemuck::Zeroable>(len: usize, what: &str) -> Result<Vec<T>> {
+    bytemuck::allocation::try_zeroed_vec(len).map_err(|()| out_of_memory::<T>(len, what))
+}
+
 /// The items as a vector, or [`ErrorKind::OutOfMemory`] naming `what`.
 pub fn collected<T>(items: impl ExactSizeIterator<Item = T>, what: &str) -> Result<Vec<T>> {
     let mut vec = with_capacity(items.len(), what)?;
@@ -161,12 +167,14 @@ pub fn collected<T>(items: impl ExactSizeIterator<Item = T>, what: &str) -> Resu
 /// An empty vector with room for `len` elements, or [`ErrorKind::OutOfMemory`] naming `what`.
 pub fn with_capacity<T>(len: usize, what: &str) -> Result<Vec<T>> {
     let mut vec = Vec::new();
-    vec.try_reserve_exact(len).map_err(|_| {
-        let bytes = len as u128 * size_of::<T>() as u128;
-        Error::new(
-            ErrorKind::OutOfMemory,
-            format!("no memory for {what} ({bytes} bytes); free memory or give a smaller input"),
-        )
-    })?;
+    vec.try_reserve_exact(len).map_err(|_| out_of_memory::<T>(len, what))?;
     Ok(vec)
+}
+
+fn out_of_memory<T>(len: usize, what: &str) -> Error {
+    let bytes = len as u128 * size_of::<T>() as u128;
+    Error::new(
+        ErrorKind::OutOfMemory,
+        format!("no memory for {what} ({bytes} bytes); free memory or give a smaller input"),
+    )
 }

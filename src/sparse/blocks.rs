@@ -4,6 +4,7 @@
 //! of occupied cells before it, because a block's voxels stand in Morton order.
 
 use super::levels::{Levels, NO_ROW};
+use crate::cancel::Cancel;
 use crate::error::{Result, with_capacity};
 
 /// The blocks of one level.
@@ -55,7 +56,8 @@ fn morton_in_block([x, y, z]: [u32; 3]) -> u8 {
 
 impl<'a> Blocks<'a> {
     /// The blocks of level `depth`, whose block level must exist in `levels`.
-    pub fn new(levels: &'a Levels, depth: usize) -> Result<Self> {
+    pub fn new(levels: &'a Levels, depth: usize, cancel: Cancel<'_>) -> Result<Self> {
+        cancel.check()?;
         let (fine, coarse) = (levels.level(depth), levels.level(depth + 2));
         let mut first = with_capacity(coarse.len() + 1, "the blocks")?;
         let mut occupancy: Vec<u64> = with_capacity(coarse.len(), "the blocks")?;
@@ -69,7 +71,7 @@ impl<'a> Blocks<'a> {
             }
         }
         first.push(fine.len() as u32);
-        Ok(Self { levels, depth, first, occupancy, around: levels.neighbours(depth + 2)? })
+        Ok(Self { levels, depth, first, occupancy, around: levels.neighbours(depth + 2, cancel)? })
     }
 
     /// The number of blocks.
@@ -148,7 +150,6 @@ fn linear(morton: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cancel::Cancel;
     use crate::sparse::Voxels;
 
     #[test]
@@ -169,7 +170,7 @@ mod tests {
         let cells: Vec<[u32; 3]> = (0..900_u32).map(|i| [i * 7919 % 13, i * 104_729 % 11, i * 31 % 17]).collect();
         let voxels = Voxels::from_cells(&[&cells], Cancel::default()).unwrap();
         let levels = Levels::new(voxels.keys, 5, Cancel::default()).unwrap();
-        let blocks = Blocks::new(&levels, 0).unwrap();
+        let blocks = Blocks::new(&levels, 0, Cancel::default()).unwrap();
         for block in 0..blocks.len() {
             let window = blocks.window(block);
             let corner = super::super::decode(levels.level(2).keys[block], 2).cell.map(|v| 4 * v as i64 - 2);

@@ -86,7 +86,7 @@ impl KernelMap {
         if size == 1 {
             return Self::build([1, rows, rows], chunk_rows, cancel, |row, inputs| inputs[0] = row as u32);
         }
-        let blocks = Blocks::new(levels, depth)?;
+        let blocks = Blocks::new(levels, depth, cancel)?;
         let lookup = LocalOffsets::new(size);
         Self::build([size.pow(3), rows, rows], chunk_rows, cancel, |row, inputs| {
             blocks.neighbours_of(row, &lookup, inputs)

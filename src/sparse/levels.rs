@@ -3,6 +3,7 @@
 use super::key::{Voxel, cells_per_axis, decode, encode_at};
 use crate::cancel::Cancel;
 use crate::error::{Result, filled, with_capacity};
+use rayon::prelude::*;
 
 /// The voxels of one level; tensor stride 2^level.
 #[derive(Debug, Clone, Default)]
@@ -63,22 +64,28 @@ impl Levels {
 
     /// Per voxel of `depth`, the rows of its 27 neighbours in kernel-offset order, by blocks where a block level
     /// exists and by binary search on the few voxels of the coarsest levels.
-    pub(super) fn neighbours(&self, depth: usize) -> Result<Vec<[u32; 27]>> {
+    pub(super) fn neighbours(&self, depth: usize, cancel: Cancel<'_>) -> Result<Vec<[u32; 27]>> {
         let level = self.level(depth);
         let mut table = filled(level.len(), [NO_ROW; 27], "the neighbours of the blocks")?;
         if depth + 2 < self.levels.len() {
-            let blocks = super::Blocks::new(self, depth)?;
+            let blocks = super::Blocks::new(self, depth, cancel)?;
             let lookup = super::blocks::LocalOffsets::new(3);
-            for (row, neighbours) in table.iter_mut().enumerate() {
-                blocks.neighbours_of(row, &lookup, neighbours);
-            }
+            fill_rows(&mut table, cancel, |row, neighbours| blocks.neighbours_of(row, &lookup, neighbours))?;
         } else {
-            for (row, neighbours) in table.iter_mut().enumerate() {
-                search_neighbours(level, depth, row, neighbours);
-            }
+            fill_rows(&mut table, cancel, |row, neighbours| search_neighbours(level, depth, row, neighbours))?;
         }
         Ok(table)
     }
+}
+
+/// Fills every row of a neighbour table.
+fn fill_rows(table: &mut [[u32; 27]], cancel: Cancel<'_>, fill: impl Fn(usize, &mut [u32; 27]) + Sync) -> Result<()> {
+    const BLOCK: usize = 1 << 12;
+    table.par_chunks_mut(BLOCK).enumerate().try_for_each(|(block, rows)| {
+        cancel.check()?;
+        rows.iter_mut().enumerate().for_each(|(index, row)| fill(block * BLOCK + index, row));
+        Ok(())
+    })
 }
 
 fn search_neighbours(level: &Level, depth: usize, row: usize, neighbours: &mut [u32; 27]) {
@@ -127,7 +134,7 @@ mod tests {
         let voxels = Voxels::from_cells(&[&cells, &cells[..500]], Cancel::default()).unwrap();
         let levels = Levels::new(voxels.keys, 5, Cancel::default()).unwrap();
         for depth in 0..5 {
-            let by_blocks = levels.neighbours(depth).unwrap();
+            let by_blocks = levels.neighbours(depth, Cancel::default()).unwrap();
             for (row, neighbours) in by_blocks.iter().enumerate() {
                 let mut searched = [NO_ROW; 27];
                 search_neighbours(levels.level(depth), depth, row, &mut searched);

@@ -52,7 +52,7 @@ pub(super) fn execute(level: CpuLevel, job: &Job<'_>, scratch: &mut Scratch) -> 
     let working_bytes = memory::working_bytes(job, &voxels, &maps);
     memory::check_budget(job, working_bytes)?;
     let input = match plan.input {
-        Some(TensorId(input)) => input_features(&job.input, &voxels, plan.tensors[input].channels, scratch)?,
+        Some(TensorId(input)) => input_features(job, &voxels, plan.tensors[input].channels, scratch)?,
         None => Tensor::default(),
     };
     let trunk = run_network(level, job, &network, input, &maps, scratch, &mut clock)?;
@@ -65,7 +65,7 @@ pub(super) fn execute(level: CpuLevel, job: &Job<'_>, scratch: &mut Scratch) -> 
         clock.lap("head", head::score_flop(request, trunk.rows))?;
     }
     match job.features {
-        Some(FeatureSpace::Trunk) => outcome.features = Some(head::trunk_features(&trunk)?),
+        Some(FeatureSpace::Trunk) => outcome.features = Some(head::trunk_features(&trunk, job.control)?),
         Some(FeatureSpace::Text) => {
             let linear =
                 plan.prepared.get_or_prepare(&format!("cpu {level} f32 text"), || head::text_head(level, plan))?;

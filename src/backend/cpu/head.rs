@@ -4,11 +4,14 @@ use super::level::CpuLevel;
 use super::linear::{Linear, identity_pairs};
 use super::tensor::Tensor;
 use crate::backend::{Control, HeadMatrix, ScoreRequest, Scores};
-use crate::error::{Error, ErrorKind, Result, collected, filled};
+use crate::error::{Error, ErrorKind, Result, collected, filled, zeroed};
 use crate::plan::{Plan, Ranking, Scoring, Similarity};
 use crate::sparse::{NO_VOXEL, Pair};
 use rayon::prelude::*;
 use std::ops::Range;
+
+/// Rows of one thread's task where rows are only copied.
+const BLOCK: usize = 1 << 13;
 
 /// A [`HeadMatrix`] in packed form.
 #[derive(Debug)]
@@ -54,7 +57,7 @@ pub(super) fn score(
     if head.linear.columns() < head.prompts + usize::from(scoring.similarity == Similarity::Cosine) {
         return Err(Error::new(ErrorKind::InvalidState, "the head was folded without what cosine scores need"));
     }
-    let wanted = |asked: bool, columns: usize, what: &str| filled(usize::from(asked) * rows.len() * columns, 0.0, what);
+    let wanted = |asked: bool, columns: usize, what: &str| zeroed(usize::from(asked) * rows.len() * columns, what);
     let unranked = Ranking { label: -1, score: 0.0 };
     let mut ranked = filled(rows.len() * request.top_k, unranked, "the labels of the voxels")?;
     let mut scores = Scores {
@@ -77,7 +80,7 @@ pub(super) fn score(
         control.cancel.check()?;
         score_block(trunk, head, request, &pairs, block)
     })?;
-    lift(&ranked, voxel_of_point, request.top_k, &mut scores)?;
+    lift(&ranked, voxel_of_point, request.top_k, control, &mut scores)?;
     Ok(scores)
 }
 
@@ -87,18 +90,28 @@ pub(super) fn score_flop(request: &ScoreRequest<'_>, rows: usize) -> u64 {
 }
 
 /// The labels and scores of every point: those of its voxel.
-fn lift(ranked: &[Ranking], voxel_of_point: &[u32], top_k: usize, points: &mut Scores) -> Result<()> {
+fn lift(
+    ranked: &[Ranking],
+    voxel_of_point: &[u32],
+    top_k: usize,
+    control: Control<'_>,
+    points: &mut Scores,
+) -> Result<()> {
     let count = voxel_of_point.len() * top_k;
     points.labels = filled(count, -1, "the labels of the points")?;
-    points.scores = filled(count, 0.0, "the scores of the points")?;
-    let rows = points.labels.chunks_exact_mut(top_k).zip(points.scores.chunks_exact_mut(top_k));
-    for ((labels, scores), &voxel) in rows.zip(voxel_of_point).filter(|(_, voxel)| **voxel != NO_VOXEL) {
-        for (place, ranking) in ranked[voxel as usize * top_k..][..top_k].iter().enumerate() {
-            labels[place] = ranking.label;
-            scores[place] = if ranking.label < 0 { 0.0 } else { ranking.score };
+    points.scores = zeroed(count, "the scores of the points")?;
+    let blocks = points.labels.par_chunks_mut(BLOCK * top_k).zip(points.scores.par_chunks_mut(BLOCK * top_k));
+    blocks.zip(voxel_of_point.par_chunks(BLOCK)).try_for_each(|((labels, scores), voxels)| {
+        control.cancel.check()?;
+        let rows = labels.chunks_exact_mut(top_k).zip(scores.chunks_exact_mut(top_k));
+        for ((labels, scores), &voxel) in rows.zip(voxels).filter(|(_, voxel)| **voxel != NO_VOXEL) {
+            for (place, ranking) in ranked[voxel as usize * top_k..][..top_k].iter().enumerate() {
+                labels[place] = ranking.label;
+                scores[place] = ranking.score;
+            }
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 fn score_block(
@@ -141,7 +154,7 @@ pub(super) fn text_head(level: CpuLevel, plan: &Plan) -> Result<Linear> {
 /// `[v, text dimension]` features.
 pub(super) fn text_features(trunk: &Tensor, linear: &Linear, control: Control<'_>) -> Result<Vec<f32>> {
     let columns = linear.columns();
-    let mut features = filled(trunk.rows * columns, 0.0_f32, "the text-space features")?;
+    let mut features = zeroed(trunk.rows * columns, "the text-space features")?;
     let block_rows = linear.block_rows();
     let pairs = identity_pairs(block_rows);
     features.par_chunks_mut(block_rows * columns).enumerate().try_for_each(|(index, block)| {
@@ -158,10 +171,14 @@ pub(super) fn text_features(trunk: &Tensor, linear: &Linear, control: Control<'_
 }
 
 /// `[v, channels]` trunk features without padding.
-pub(super) fn trunk_features(trunk: &Tensor) -> Result<Vec<f32>> {
-    let mut features = crate::error::with_capacity(trunk.rows * trunk.channels, "the trunk features")?;
-    for row in 0..trunk.rows {
-        features.extend_from_slice(trunk.row(row));
-    }
+pub(super) fn trunk_features(trunk: &Tensor, control: Control<'_>) -> Result<Vec<f32>> {
+    let mut features = zeroed(trunk.rows * trunk.channels, "the trunk features")?;
+    features.par_chunks_mut(BLOCK * trunk.channels).enumerate().try_for_each(|(block, rows)| {
+        control.cancel.check()?;
+        for (index, row) in rows.chunks_exact_mut(trunk.channels).enumerate() {
+            row.copy_from_slice(trunk.row(block * BLOCK + index));
+        }
+        Ok(())
+    })?;
     Ok(features)
 }

@@ -1,24 +1,22 @@
 //! Input features: the colours of each voxel's representative point, or those given with ready-made voxels.
 
 use super::tensor::{Scratch, Tensor};
-use crate::backend::{Input, Representative};
+use crate::backend::{Input, Job, Representative};
 use crate::cloud::Cloud;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sparse::Voxels;
 use std::cmp::Ordering;
 
+/// Voxels between two looks at the cancel token.
+const BLOCK: usize = 1 << 13;
+
 /// `[v, channels]` features of the representative point of each voxel.
-pub(super) fn input_features(
-    input: &Input<'_>,
-    voxels: &Voxels,
-    channels: usize,
-    scratch: &mut Scratch,
-) -> Result<Tensor> {
+pub(super) fn input_features(job: &Job<'_>, voxels: &Voxels, channels: usize, scratch: &mut Scratch) -> Result<Tensor> {
     let mut tensor = Tensor::unfilled(voxels.len(), channels, scratch)?;
     tensor.as_mut_slice().fill(0.0);
     let stride = tensor.stride;
     let rows = tensor.as_mut_slice().chunks_exact_mut(stride).enumerate();
-    match input {
+    match &job.input {
         Input::Coordinates { features: Some(features), .. } => {
             for (voxel, row) in rows {
                 let first = voxels.points_of(voxel)[0] as usize;
@@ -35,6 +33,9 @@ pub(super) fn input_features(
         Input::Clouds { clouds, representative, .. } => {
             let points = PointIndex::new(clouds);
             for (voxel, row) in rows {
+                if voxel % BLOCK == 0 {
+                    job.control.cancel.check()?;
+                }
                 let point = points.representative(voxels.points_of(voxel), *representative);
                 let (cloud, index) = points.locate(point);
                 row[..channels].copy_from_slice(&cloud.color_feature(index)[..channels]);

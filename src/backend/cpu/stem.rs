@@ -44,7 +44,7 @@ impl PackedStem {
 
     /// Fills `output` and returns the FLOP that the lookup stands for.
     pub(super) fn run(&self, levels: &Levels, control: Control<'_>, output: &mut Tensor) -> Result<u64> {
-        let blocks = Blocks::new(levels, 0)?;
+        let blocks = Blocks::new(levels, 0, control.cancel)?;
         let stride = output.stride;
         let rows_by_block = split_rows(output.as_mut_slice(), &blocks, stride)?;
         let lookups: u64 = rows_by_block

@@ -1,6 +1,6 @@
 //! Feature rows on the CPU: FP32, each row padded with zeros to whole 16-float lines at 64-byte alignment.
 
-use crate::error::{Result, filled};
+use crate::error::{Result, zeroed};
 use bytemuck::{Pod, Zeroable};
 
 /// Floats per line; rows are padded to whole lines, so kernels need no tails.
@@ -19,7 +19,7 @@ pub(super) struct Buffer {
 impl Buffer {
     /// `len` zeros (rounded up to whole lines).
     pub(super) fn zeroed(len: usize, what: &str) -> Result<Self> {
-        Ok(Self { lines: filled(len.div_ceil(LINE), Line::zeroed(), what)? })
+        Ok(Self { lines: zeroed(len.div_ceil(LINE), what)? })
     }
 
     pub(super) fn as_slice(&self) -> &[f32] {

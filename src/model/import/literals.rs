@@ -43,7 +43,7 @@ pub(super) fn unquoted(line: &[u8]) -> Result<&[u8]> {
     }
 }
 
-/// A string of protocol 0: of Latin-1 characters, with `\uXXXX` escapes if `unicode` and those of `repr` if not.
+/// A string of protocol 0: of Latin-1 characters, with `\uhhhh` escapes if `unicode` and those of `repr` if not.
 pub(super) fn unescaped(bytes: &[u8], unicode: bool) -> Result<String> {
     let mut text = String::new();
     let mut rest = bytes;
