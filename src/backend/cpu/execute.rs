@@ -98,23 +98,46 @@ fn run_network(
     if let Some(TensorId(place)) = plan.input {
         tensors[place] = input;
     }
+    let result = run_steps(level, job, network, &mut tensors, maps, scratch, clock);
+    let trunk = std::mem::take(&mut tensors[plan.trunk.0]);
+    // Also after an error: to hand large buffers back to the system takes longer than a cancelled call may.
+    tensors.into_iter().for_each(|tensor| scratch.give(tensor));
+    match result {
+        Ok(()) => Ok(trunk),
+        Err(error) => {
+            scratch.give(trunk);
+            Err(error)
+        }
+    }
+}
+
+fn run_steps(
+    level: CpuLevel,
+    job: &Job<'_>,
+    network: &PreparedNetwork,
+    tensors: &mut [Tensor],
+    maps: &CoordinateMaps,
+    scratch: &mut Scratch,
+    clock: &mut Clock<'_>,
+) -> Result<()> {
+    let plan = job.plan;
     for ((step, prepared), released) in plan.steps.iter().zip(&network.steps).zip(&network.released) {
         let spec = plan.tensor(step.writes());
         let mut output = Tensor::unfilled(maps.levels.level(spec.level).len(), spec.channels, scratch)?;
         let flop = match prepared {
-            PreparedStep::Stem(stem) => stem.run(&maps.levels, job.control, &mut output)?,
+            PreparedStep::Stem(stem) => stem.run(&maps.levels, job.control, &mut output),
             PreparedStep::Convolution(convolution) => {
-                let operands = Operands { level, tensors: &tensors, maps: &maps.kernel_maps, control: job.control };
-                convolution.run(&operands, &mut output)?
+                let operands = Operands { level, tensors, maps: &maps.kernel_maps, control: job.control };
+                convolution.run(&operands, &mut output)
             }
         };
         tensors[step.writes().0] = output;
         for &TensorId(tensor) in released {
             scratch.give(std::mem::take(&mut tensors[tensor]));
         }
-        clock.lap(step.name(), flop)?;
+        clock.lap(step.name(), flop?)?;
     }
-    Ok(std::mem::take(&mut tensors[plan.trunk.0]))
+    Ok(())
 }
 
 /// Scores the kept trunk of an earlier run on the current thread pool.
