@@ -203,8 +203,17 @@ pub struct Stage {
     pub name: String,
     /// Wall-clock time.
     pub time: Duration,
-    /// Multiply-adds times two that the result needed (0 for stages that are not products).
+    /// What it did.
+    pub work: Work,
+}
+
+/// What a stage of a run had to do at least, however it was done; zero for stages that are not products.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Work {
+    /// Multiply-adds times two.
     pub flop: u64,
+    /// Bytes of weights and of every row read and written, each counted once.
+    pub bytes: u64,
 }
 
 /// What a run produced.

@@ -5,5 +5,5 @@ mod job;
 
 pub use job::{
     Backend, Control, FeatureSpace, HeadMatrix, Input, Job, Outcome, PreparedHead, Query, Representative, ScoreRequest,
-    Scores, Stage, Trunk,
+    Scores, Stage, Trunk, Work,
 };

@@ -308,7 +308,7 @@ pub extern "C" fn ov3d_result_timings_get(result: ov3d_result, timings: *mut ov3
             };
             *sum += milliseconds;
             value.total += milliseconds;
-            value.gflop += stage.flop as f64 / 1e9;
+            value.gflop += stage.work.flop as f64 / 1e9;
         }
         // SAFETY: the caller gives NULL or as many writable bytes as struct_size says.
         unsafe { descriptor::write(timings, &value, "timings") }

@@ -7,7 +7,7 @@ use super::packed::Packed;
 use super::prepared::{pack_product, pack_shift};
 use super::simd::RowProduct;
 use super::tensor::Tensor;
-use crate::backend::Control;
+use crate::backend::{Control, Work};
 use crate::error::{Error, Result};
 use crate::plan::{Convolution, Geometry, Plan, TensorId};
 use crate::sparse::{Chunk, KernelMap};
@@ -62,8 +62,8 @@ impl PackedConvolution {
         })
     }
 
-    /// Fills `output` and returns the FLOP of the products.
-    pub(super) fn run(&self, operands: &Operands<'_>, output: &mut Tensor) -> Result<u64> {
+    /// Fills `output` and returns what the products took.
+    pub(super) fn run(&self, operands: &Operands<'_>, output: &mut Tensor) -> Result<Work> {
         let maps = self.products.iter().map(|p| operands.map(p.geometry)).collect::<Result<Vec<_>>>()?;
         let Some(first) = maps.first() else { return Err(Error::internal("a convolution without a product")) };
         let (chunk_rows, stride) = (first.chunk_rows, output.stride);
@@ -80,7 +80,10 @@ impl PackedConvolution {
         })?;
         let flop = |(product, map): (&PackedProduct, &&KernelMap)| 2 * map.pair_count() * product.channels() as u64;
         let per_column: u64 = self.products.iter().zip(&maps).map(flop).sum();
-        Ok(per_column * output.channels as u64)
+        let sources = self.products.iter().flat_map(|product| &product.sources);
+        let read: u64 = sources.map(|(source, packed)| operands.tensors[source.0].bytes() + packed.bytes()).sum();
+        let residual = self.residual.map_or(0, |residual| operands.tensors[residual.0].bytes());
+        Ok(Work { flop: per_column * output.channels as u64, bytes: read + residual + output.bytes() })
     }
 
     /// Starts every row of a chunk from shift plus residual; nothing of what the buffer held before remains.

@@ -8,7 +8,7 @@ use super::level::CpuLevel;
 use super::memory;
 use super::prepared::{PreparedNetwork, PreparedStep};
 use super::tensor::{Scratch, Tensor};
-use crate::backend::{Control, FeatureSpace, Job, Outcome, Query, Scores, Stage, Trunk};
+use crate::backend::{Control, FeatureSpace, Job, Outcome, Query, Scores, Stage, Trunk, Work};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::TensorId;
 use std::sync::Arc;
@@ -23,9 +23,9 @@ struct Clock<'a> {
 }
 
 impl Clock<'_> {
-    fn lap(&mut self, name: &str, flop: u64) -> Result<()> {
+    fn lap(&mut self, name: &str, work: Work) -> Result<()> {
         let now = Instant::now();
-        self.stages.push(Stage { name: name.to_owned(), time: now - self.start, flop });
+        self.stages.push(Stage { name: name.to_owned(), time: now - self.start, work });
         self.start = now;
         self.control.report(self.stages.len() as f32 / self.planned as f32)
     }
@@ -43,11 +43,11 @@ pub(super) fn execute(level: CpuLevel, job: &Job<'_>, scratch: &mut Scratch) -> 
 
     memory::check_budget(job, memory::voxelise_bytes(job.input.points()))?;
     let (voxels, origins) = coordinates::voxelise(&job.input, cancel)?;
-    clock.lap("quantise", 0)?;
+    clock.lap("quantise", Work::default())?;
     let levels = coordinates::levels(plan, &voxels, cancel)?;
-    clock.lap("levels", 0)?;
+    clock.lap("levels", Work::default())?;
     let kernel_maps = coordinates::kernel_maps(plan, &levels, cancel)?;
-    clock.lap("kernel maps", 0)?;
+    clock.lap("kernel maps", Work::default())?;
     let maps = CoordinateMaps { levels, kernel_maps };
     let working_bytes = memory::working_bytes(job, &voxels, &maps);
     memory::check_budget(job, working_bytes)?;
@@ -62,7 +62,7 @@ pub(super) fn execute(level: CpuLevel, job: &Job<'_>, scratch: &mut Scratch) -> 
     if let Some(request) = &job.scores {
         let voxel_of_point = &outcome.voxels.voxel_of_point;
         outcome.scores = Some(head::score(&trunk, 0..trunk.rows, voxel_of_point, request, job.control)?);
-        clock.lap("head", head::score_flop(request, trunk.rows))?;
+        clock.lap("head", head::score_work(request, &trunk))?;
     }
     match job.features {
         Some(FeatureSpace::Trunk) => outcome.features = Some(head::trunk_features(&trunk, job.control)?),
@@ -70,7 +70,7 @@ pub(super) fn execute(level: CpuLevel, job: &Job<'_>, scratch: &mut Scratch) -> 
             let linear =
                 plan.prepared.get_or_prepare(&format!("cpu {level} f32 text"), || head::text_head(level, plan))?;
             outcome.features = Some(head::text_features(&trunk, &linear, job.control)?);
-            clock.lap("features", linear.flop(trunk.rows))?;
+            clock.lap("features", linear.work(&trunk))?;
         }
         None => {}
     }
@@ -124,7 +124,7 @@ fn run_steps(
     for ((step, prepared), released) in plan.steps.iter().zip(&network.steps).zip(&network.released) {
         let spec = plan.tensor(step.writes());
         let mut output = Tensor::unfilled(maps.levels.level(spec.level).len(), spec.channels, scratch)?;
-        let flop = match prepared {
+        let work = match prepared {
             PreparedStep::Stem(stem) => stem.run(&maps.levels, job.control, &mut output),
             PreparedStep::Convolution(convolution) => {
                 let operands = Operands { level, tensors, maps: &maps.kernel_maps, control: job.control };
@@ -135,7 +135,7 @@ fn run_steps(
         for &TensorId(tensor) in released {
             scratch.give(std::mem::take(&mut tensors[tensor]));
         }
-        clock.lap(step.name(), flop?)?;
+        clock.lap(step.name(), work?)?;
     }
     Ok(())
 }

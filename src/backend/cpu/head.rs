@@ -3,7 +3,7 @@
 use super::level::CpuLevel;
 use super::linear::{Linear, identity_pairs};
 use super::tensor::Tensor;
-use crate::backend::{Control, HeadMatrix, ScoreRequest, Scores};
+use crate::backend::{Control, HeadMatrix, ScoreRequest, Scores, Work};
 use crate::error::{Error, ErrorKind, Result, collected, filled, zeroed};
 use crate::plan::{Plan, Ranking, Scoring, Similarity};
 use crate::sparse::{NO_VOXEL, Pair};
@@ -84,9 +84,9 @@ pub(super) fn score(
     Ok(scores)
 }
 
-/// FLOP of scoring `rows` voxels.
-pub(super) fn score_flop(request: &ScoreRequest<'_>, rows: usize) -> u64 {
-    request.head.0.downcast_ref::<PackedHead>().map_or(0, |head| head.linear.flop(rows))
+/// What scoring the voxels of `trunk` takes.
+pub(super) fn score_work(request: &ScoreRequest<'_>, trunk: &Tensor) -> Work {
+    request.head.0.downcast_ref::<PackedHead>().map_or_else(Work::default, |head| head.linear.work(trunk))
 }
 
 /// The labels and scores of every point: those of its voxel.

@@ -4,6 +4,7 @@ use super::level::CpuLevel;
 use super::packed::Packed;
 use super::simd::RowProduct;
 use super::tensor::{LINE, Tensor};
+use crate::backend::Work;
 use crate::error::{Result, collected};
 use crate::sparse::Pair;
 
@@ -42,9 +43,10 @@ impl Linear {
         self.bias.len()
     }
 
-    /// FLOP for `rows` rows.
-    pub(super) fn flop(&self, rows: usize) -> u64 {
-        2 * rows as u64 * self.packed.c_in as u64 * self.columns as u64
+    /// What applying it to `trunk` takes, results not stored.
+    pub(super) fn work(&self, trunk: &Tensor) -> Work {
+        let flop = 2 * trunk.rows as u64 * self.packed.c_in as u64 * self.columns as u64;
+        Work { flop, bytes: self.packed.bytes() + trunk.bytes() }
     }
 
     /// Rows per block that keep a block's result near the L2 cache.

@@ -60,6 +60,10 @@ impl Packed {
         Ok(Self { c_in, panels, offset_len, data })
     }
 
+    pub(super) fn bytes(&self) -> u64 {
+        size_of_val(self.data.as_slice()) as u64
+    }
+
     /// The `[c_in][width]` block of one offset and panel.
     pub(super) fn block(&self, offset: usize, panel: Panel) -> &[f32] {
         let start = offset * self.offset_len + self.c_in * panel.column;

@@ -5,7 +5,7 @@
 use super::convolution::relu;
 use super::prepared::pack_shift;
 use super::tensor::{LINE, Tensor};
-use crate::backend::Control;
+use crate::backend::{Control, Work};
 use crate::error::{Error, Result, filled, with_capacity};
 use crate::plan::Stem;
 use crate::sparse::{Blocks, Levels};
@@ -42,8 +42,8 @@ impl PackedStem {
         Ok(Self { size: stem.size, stride, table, shift: pack_shift(std::iter::once(&stem.affine)) })
     }
 
-    /// Fills `output` and returns the FLOP that the lookup stands for.
-    pub(super) fn run(&self, levels: &Levels, control: Control<'_>, output: &mut Tensor) -> Result<u64> {
+    /// Fills `output` and returns the work that the lookup stands for.
+    pub(super) fn run(&self, levels: &Levels, control: Control<'_>, output: &mut Tensor) -> Result<Work> {
         let blocks = Blocks::new(levels, 0, control.cancel)?;
         let stride = output.stride;
         let rows_by_block = split_rows(output.as_mut_slice(), &blocks, stride)?;
@@ -55,7 +55,7 @@ impl PackedStem {
                 Ok(self.run_block(&blocks, block, rows))
             })
             .try_reduce(|| 0, |a, b| Ok::<u64, Error>(a + b))?;
-        Ok(2 * lookups * output.channels as u64)
+        Ok(Work { flop: 2 * lookups * output.channels as u64, bytes: output.bytes() })
     }
 
     /// Fills the rows of one block; returns the number of occupied neighbours met.
@@ -125,8 +125,8 @@ mod tests {
             let map = KernelMap::submanifold(&levels, 0, size, 1 << 20, Cancel::default()).unwrap();
             let mut output = Tensor::unfilled(levels.level(0).len(), columns, &mut Scratch::default()).unwrap();
             output.as_mut_slice().fill(f32::NAN);
-            let flop = PackedStem::new(&stem).unwrap().run(&levels, Control::default(), &mut output).unwrap();
-            assert_eq!(flop, 2 * map.pair_count() * columns as u64);
+            let work = PackedStem::new(&stem).unwrap().run(&levels, Control::default(), &mut output).unwrap();
+            assert_eq!(work.flop, 2 * map.pair_count() * columns as u64);
             let mut want = vec![0.0_f64; output.rows * columns];
             for offset in 0..volume {
                 for pair in map.chunks[0].pairs(offset) {

@@ -95,6 +95,10 @@ impl Tensor {
         &mut self.data.as_mut_slice()[..self.rows * self.stride]
     }
 
+    pub(super) fn bytes(&self) -> u64 {
+        size_of_val(self.as_slice()) as u64
+    }
+
     /// The channels of `row`, without its padding.
     pub(super) fn row(&self, row: usize) -> &[f32] {
         &self.as_slice()[row * self.stride..][..self.channels]
