@@ -140,8 +140,16 @@ fn safety_words(source: &Source, line: usize) -> usize {
 /// Whether the comments and attributes right above `line` have a `# Safety` section.
 fn has_safety_section(text: &str, line: usize) -> bool {
     let above: Vec<&str> = text.lines().take(line - 1).map(str::trim).collect();
-    let documents = |l: &&&str| l.starts_with("//") || l.starts_with("#[");
+    let documents = |l: &&&str| l.starts_with("//") || l.trim_start_matches("$(").starts_with("#[");
     above.iter().rev().take_while(documents).any(|l| l.starts_with("///") && l.contains("# Safety"))
+}
+
+/// Whether `line` is inside an `unsafe trait` or `unsafe impl`: the trait's documentation speaks for its methods.
+fn has_unsafe_trait(text: &str, line: usize) -> bool {
+    let lines: Vec<&str> = text.lines().take(line).collect();
+    let indent = |l: &str| l.len() - l.trim_start().len();
+    let opener = lines.iter().rev().find(|l| !l.trim().is_empty() && indent(l) < indent(lines[line - 1]));
+    opener.is_some_and(|l| l.contains("unsafe trait ") || l.contains("unsafe impl "))
 }
 
 /// Unsafe code outside its places, or without its reason.
@@ -162,7 +170,7 @@ fn unexplained_unsafe(path: &str, text: &str) -> Vec<String> {
             ["{" | "impl", _] if safety_words(&source, line) < 5 => {
                 wrong.push(format!("{path}:{line}: no SAFETY comment of five words or more above"));
             }
-            ["fn", name] if name != "(" && !has_safety_section(text, line) => {
+            ["fn", name] if name != "(" && !has_safety_section(text, line) && !has_unsafe_trait(text, line) => {
                 wrong.push(format!("{path}:{line}: the documentation of {name} lacks its '# Safety' section"));
             }
             _ => {}
@@ -358,6 +366,9 @@ mod samples {
             wrong("src/ffi/cloud.rs", "type F = unsafe extern \"C\" fn(u32);\n#[unsafe(no_mangle)]\nfn f() {}"),
             0
         );
+        let method = |header: &str| format!("{reason}{header} {{\n    /// F.\n    unsafe fn f() {{}}\n}}");
+        assert_eq!(wrong(simd, &method("unsafe impl A for B")), 0);
+        assert_eq!(wrong(simd, &method("impl B")), 1);
         assert_eq!(wrong("src/error.rs", "// unsafe\nconst A: &str = \"unsafe\";"), 0);
     }
 

@@ -9,6 +9,7 @@ use super::{Blocks, Levels};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result, filled, with_capacity};
 use rayon::prelude::*;
+use std::ops::{Deref, Range};
 
 /// One input row met by one output row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,18 +20,62 @@ pub struct Pair {
     pub output: u32,
 }
 
+/// Pairs together with how many rows they may name: what an access by them must be checked against.
+#[derive(Debug, Clone, Copy)]
+pub struct Pairs<'a> {
+    pairs: &'a [Pair],
+    input_rows: usize,
+    output_rows: usize,
+}
+
+impl<'a> Pairs<'a> {
+    /// Any pairs; looks at each.
+    pub fn new(pairs: &'a [Pair]) -> Self {
+        let rows = |side: fn(&Pair) -> u32| pairs.iter().map(side).max().map_or(0, |last| last as usize + 1);
+        Self { pairs, input_rows: rows(|pair| pair.input), output_rows: rows(|pair| pair.output) }
+    }
+
+    /// Every input row is below this.
+    pub fn input_rows(&self) -> usize {
+        self.input_rows
+    }
+
+    /// Every output row is below this.
+    pub fn output_rows(&self) -> usize {
+        self.output_rows
+    }
+}
+
+impl Deref for Pairs<'_> {
+    type Target = [Pair];
+
+    fn deref(&self) -> &[Pair] {
+        self.pairs
+    }
+}
+
 /// The pairs of one chunk of output rows.
 #[derive(Debug, Clone, Default)]
 pub struct Chunk {
     /// `[volume + 1]` where each offset's pairs begin.
     starts: Vec<u32>,
     pairs: Vec<Pair>,
+    /// What every input and every output row of `pairs` is below.
+    limits: [usize; 2],
+    /// Input rows that lie where the chunk's output rows lie: the first to be needed.
+    pub home: Range<u32>,
 }
 
 impl Chunk {
     /// The pairs of kernel offset `offset`, outputs ascending.
-    pub fn pairs(&self, offset: usize) -> &[Pair] {
-        &self.pairs[self.starts[offset] as usize..self.starts[offset + 1] as usize]
+    pub fn pairs(&self, offset: usize) -> Pairs<'_> {
+        let pairs = &self.pairs[self.starts[offset] as usize..self.starts[offset + 1] as usize];
+        Pairs { pairs, input_rows: self.limits[0], output_rows: self.limits[1] }
+    }
+
+    /// The number of pairs of all offsets.
+    pub fn pair_count(&self) -> usize {
+        self.pairs.len()
     }
 
     /// Sorts `found(row, offset)` (the input row, or [`NO_ROW`]) by offset. `table` is `[rows, volume]`.
@@ -54,7 +99,10 @@ impl Chunk {
                 }
             }
         }
-        Ok(Self { starts, pairs })
+        let limits = Pairs::new(&pairs);
+        let limits = [limits.input_rows, limits.output_rows];
+        let first = pairs.iter().map(|pair| pair.input).min().unwrap_or(0);
+        Ok(Self { starts, pairs, limits, home: first..limits[0] as u32 })
     }
 }
 
@@ -136,6 +184,9 @@ impl KernelMap {
                 inputs_of(row, inputs);
             }
             *chunk = Chunk::from_table(&table, volume)?;
+            if volume % 2 == 1 {
+                chunk.home = (index * chunk_rows) as u32..output_rows.min((index + 1) * chunk_rows) as u32;
+            }
             Ok::<(), Error>(())
         })?;
         Ok(Self { volume, input_rows, output_rows, chunk_rows, chunks })

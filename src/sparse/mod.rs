@@ -12,7 +12,7 @@ mod sort;
 mod voxels;
 
 pub use blocks::Blocks;
-pub use kernel_map::{Chunk, KernelMap, Pair};
+pub use kernel_map::{Chunk, KernelMap, Pair, Pairs};
 pub use key::{BATCH_LIMIT, Voxel, decode, encode};
 pub use levels::{Level, Levels};
 pub use offsets::kernel_offsets;

@@ -9,6 +9,8 @@ use std::str::FromStr;
 pub enum CpuLevel {
     /// Plain Rust, vectorised by the compiler for the target's baseline.
     Portable,
+    /// 128-bit vectors of aarch64.
+    Neon,
     /// 256-bit vectors with fused multiply-add.
     Avx2,
     /// 512-bit vectors.
@@ -17,7 +19,7 @@ pub enum CpuLevel {
 
 impl CpuLevel {
     /// All levels, lowest first.
-    pub const ALL: [Self; 3] = [Self::Portable, Self::Avx2, Self::Avx512];
+    pub const ALL: [Self; 4] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512];
 
     /// The environment variable that forces a level, for tests and for tracking down differences.
     pub const VARIABLE: &'static str = "OV3D_CPU_LEVEL";
@@ -30,6 +32,7 @@ impl CpuLevel {
             Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => is_x86_feature_detected!("avx512f"),
+            Self::Neon => cfg!(target_arch = "aarch64"),
             #[cfg(not(target_arch = "x86_64"))]
             Self::Avx2 | Self::Avx512 => false,
         }
@@ -59,6 +62,7 @@ impl fmt::Display for CpuLevel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Portable => "portable",
+            Self::Neon => "neon",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
         })
@@ -72,6 +76,6 @@ impl FromStr for CpuLevel {
         Self::ALL
             .into_iter()
             .find(|level| level.to_string() == name)
-            .ok_or_else(|| Error::argument(format!("'{name}' is no CPU level; use portable, avx2 or avx512")))
+            .ok_or_else(|| Error::argument(format!("'{name}' is no CPU level; use portable, neon, avx2 or avx512")))
     }
 }

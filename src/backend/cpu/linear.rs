@@ -1,12 +1,13 @@
 //! A dense product over the trunk's rows, a block of rows at a time, so that no `[n, columns]` matrix need exist.
 
+use super::ahead::Ahead;
 use super::level::CpuLevel;
 use super::packed::Packed;
-use super::simd::RowProduct;
+use super::simd::{RowProduct, Start};
 use super::tensor::{LINE, Tensor};
 use crate::backend::Work;
 use crate::error::{Result, collected};
-use crate::sparse::Pair;
+use crate::sparse::{Pair, Pairs};
 
 /// `trunk · weight + bias` in packed form.
 #[derive(Debug)]
@@ -56,22 +57,21 @@ impl Linear {
 
     /// Fills `result` (whole rows of [`Self::stride`] floats) from the trunk's rows from `first` on.
     pub(super) fn apply(&self, trunk: &Tensor, first: usize, pairs: &[Pair], result: &mut [f32]) {
-        let stride = self.stride();
-        for row in result.chunks_exact_mut(stride) {
-            row.copy_from_slice(&self.bias);
-        }
         for &panel in &self.packed.panels {
             let mut product = RowProduct {
                 input: &trunk.as_slice()[first * trunk.stride..],
                 input_stride: trunk.stride,
-                c_in: self.packed.c_in,
+                channels: 0..self.packed.channels,
                 weights: self.packed.block(0, panel),
+                ahead: &mut Ahead::default(),
                 output: result,
-                output_stride: stride,
+                output_stride: self.stride(),
                 column: panel.column,
                 width: panel.width,
+                start: Start::Shift { shift: &self.bias, residual: None },
+                relu: false,
             };
-            product.accumulate(self.level, pairs);
+            product.accumulate(self.level, Pairs::new(pairs));
         }
     }
 }

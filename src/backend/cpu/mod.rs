@@ -2,6 +2,7 @@
 //!
 //! Every output row is summed by one thread in one order, so results are bit-identical for any number of threads.
 
+mod ahead;
 mod convolution;
 mod coordinates;
 mod execute;

@@ -1,4 +1,4 @@
-//! Weights packed for the micro-kernels: per kernel offset and column panel, `[c_in][width]` contiguous floats.
+//! Weights packed for the micro-kernels: per kernel offset and column panel, `[channels][width]` contiguous floats.
 
 use super::level::CpuLevel;
 use super::tensor::{Buffer, LINE};
@@ -29,6 +29,8 @@ pub(super) fn panels(level: CpuLevel, columns: usize) -> Vec<Panel> {
 #[derive(Clone)]
 pub(super) struct Packed {
     pub(super) c_in: usize,
+    /// `c_in` padded to whole lines, as the rows of a tensor are.
+    pub(super) channels: usize,
     pub(super) panels: Vec<Panel>,
     /// Floats per kernel offset.
     offset_len: usize,
@@ -36,7 +38,7 @@ pub(super) struct Packed {
 }
 
 impl Packed {
-    /// Packs `value(offset, channel, column)`; the columns past `columns` become 0.
+    /// Packs `value(offset, channel, column)`; channels and columns past the last become 0.
     pub(super) fn new(
         level: CpuLevel,
         volume: usize,
@@ -45,29 +47,30 @@ impl Packed {
         value: impl Fn(usize, usize, usize) -> f32,
     ) -> Result<Self> {
         let panels = panels(level, columns);
-        let offset_len = c_in * columns.next_multiple_of(LINE);
+        let channels = c_in.next_multiple_of(LINE);
+        let offset_len = channels * columns.next_multiple_of(LINE);
         let mut data = Buffer::zeroed(volume * offset_len, "the packed weights")?;
         let mut packed = data.as_mut_slice().iter_mut();
         for offset in 0..volume {
             for panel in &panels {
-                for channel in 0..c_in {
+                for channel in 0..channels {
                     for (column, slot) in (panel.column..panel.column + panel.width).zip(&mut packed) {
-                        *slot = if column < columns { value(offset, channel, column) } else { 0.0 };
+                        *slot = if channel < c_in && column < columns { value(offset, channel, column) } else { 0.0 };
                     }
                 }
             }
         }
-        Ok(Self { c_in, panels, offset_len, data })
+        Ok(Self { c_in, channels, panels, offset_len, data })
     }
 
     pub(super) fn bytes(&self) -> u64 {
         size_of_val(self.data.as_slice()) as u64
     }
 
-    /// The `[c_in][width]` block of one offset and panel.
+    /// The `[channels][width]` block of one offset and panel.
     pub(super) fn block(&self, offset: usize, panel: Panel) -> &[f32] {
-        let start = offset * self.offset_len + self.c_in * panel.column;
-        &self.data.as_slice()[start..start + self.c_in * panel.width]
+        let start = offset * self.offset_len + self.channels * panel.column;
+        &self.data.as_slice()[start..start + self.channels * panel.width]
     }
 }
 

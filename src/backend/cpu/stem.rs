@@ -129,7 +129,7 @@ mod tests {
             assert_eq!(work.flop, 2 * map.pair_count() * columns as u64);
             let mut want = vec![0.0_f64; output.rows * columns];
             for offset in 0..volume {
-                for pair in map.chunks[0].pairs(offset) {
+                for pair in map.chunks[0].pairs(offset).iter() {
                     for column in 0..columns {
                         let channel = |c: usize| f64::from(values[(offset * 3 + c) * columns + column]);
                         want[pair.output as usize * columns + column] += (0..3).map(channel).sum::<f64>();
