@@ -3,6 +3,7 @@
 use super::descriptor::{self, Descriptor};
 use super::status::ov3d_status;
 use super::text;
+use crate::backend::Precision;
 use crate::backend::cpu::CpuLevel;
 use crate::error::{Error, Result};
 use std::ffi::c_char;
@@ -89,7 +90,7 @@ pub extern "C" fn ov3d_device_count(count: *mut u32) -> ov3d_status {
 pub extern "C" fn ov3d_device_info_get(device: u32, info: *mut ov3d_device_info) -> ov3d_status {
     guard!(ov3d_device_info_get, {
         check("device", device)?;
-        let level = CpuLevel::detect()?;
+        let level = CpuLevel::detect(Precision::F32)?;
         let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
         let name = format!("CPU, {} threads, {level}", threads);
         let value = ov3d_device_info { usable: 1, name: text::fill(&name), ..ov3d_device_info::default() };

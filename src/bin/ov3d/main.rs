@@ -11,6 +11,7 @@ macro_rules! say {
 
 mod convert;
 mod demo;
+mod engine;
 mod formats;
 mod info;
 mod picture;
