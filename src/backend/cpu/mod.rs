@@ -16,6 +16,8 @@ mod packed;
 mod pool;
 mod prepared;
 mod simd;
+#[cfg(feature = "cli")]
+pub mod simd_peak;
 mod stem;
 mod tensor;
 

@@ -9,6 +9,7 @@ macro_rules! say {
     };
 }
 
+mod bench;
 mod convert;
 mod demo;
 mod engine;
@@ -40,6 +41,7 @@ enum Command {
     Info(info::Args),
     Vocab(vocab::Args),
     Verify(verify::Args),
+    Bench(bench::Args),
 }
 
 fn say_line(line: std::fmt::Arguments<'_>) {
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         Command::Info(args) => info::run(&args),
         Command::Vocab(args) => vocab::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Bench(args) => bench::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
