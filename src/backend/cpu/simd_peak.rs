@@ -3,17 +3,18 @@
 #![allow(unsafe_code, reason = "instructions behind a run-time check, and a foreign matrix product over raw pointers")]
 
 use super::level::CpuLevel;
+use crate::backend::Precision;
 use crate::error::{Error, Result};
 use std::hint::black_box;
 
 /// Fused multiply-adds that never leave the registers of the current thread: no loads, no stores, and enough
 /// independent sums to hide their latency. Each of `rounds` rounds adds to every sum once. Returns the number of FLOP,
-/// multiply-adds times two.
+/// multiply-adds times two. They are FP32 at every level.
 pub fn spin(level: CpuLevel, rounds: u64) -> Result<u64> {
     level.require()?;
     // Hidden from the compiler, which could otherwise compute the result itself. Sums stay near 1.
     let [factor, term] = black_box([0.999_999_f32, 0.000_001]);
-    let sums = match level {
+    let sums = match level.at(Precision::F32) {
         #[cfg(target_arch = "x86_64")]
         CpuLevel::Avx2 => {
             // SAFETY: CpuLevel::require, above, found avx2 and fma on this CPU.

@@ -11,6 +11,7 @@ mod workload;
 
 use ceilings::Effort;
 use clap::ValueEnum;
+use openvocab3d::backend::Precision;
 use openvocab3d::backend::cpu::CpuLevel;
 use openvocab3d::{Error, ErrorKind, Result};
 use record::Record;
@@ -66,6 +67,9 @@ pub(crate) struct Args {
     /// Vector instructions, such as avx2; `portable` is everywhere [default: the best this CPU has]
     #[arg(long)]
     level: Option<CpuLevel>,
+    /// What features and weights are multiplied in: f32 or bf16; both ceilings stay those of FP32
+    #[arg(long, default_value_t = Precision::F32)]
+    precision: Precision,
     /// Runs that do not count before those that do
     #[arg(long, default_value_t = 1)]
     warmup: usize,

@@ -5,8 +5,8 @@ use super::record::{Engine, MemoryUse, Record, Sample};
 use super::workload::{self, Source, Weights, Workload};
 use super::{Args, SceneArg, machine, table};
 use crate::progress::Progress;
-use openvocab3d::backend::cpu::{CpuBackend, CpuLevel};
-use openvocab3d::backend::{Backend, Control, Stage};
+use openvocab3d::backend::cpu::{CpuBackend, CpuLevel, CpuOptions};
+use openvocab3d::backend::{Backend, Control, Precision, Stage};
 use openvocab3d::cloud::Scene;
 use openvocab3d::session::Session;
 use openvocab3d::{Error, Result};
@@ -14,28 +14,33 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What runs the network; a precision would be one more field beside the level, and the size of a weight.
+/// What runs the network.
 struct EngineChoice {
     level: CpuLevel,
+    precision: Precision,
 }
 
 impl EngineChoice {
     fn new(args: &Args) -> Result<Self> {
-        let level = args.level.map_or_else(CpuLevel::detect, Ok)?;
+        let level = args.level.map_or_else(|| CpuLevel::detect(args.precision), Ok)?;
         level.require()?;
-        Ok(Self { level })
+        Ok(Self { level, precision: args.precision })
     }
 
     fn backend(&self, threads: usize) -> Result<Arc<dyn Backend>> {
-        Ok(Arc::new(CpuBackend::with_level(Some(threads), self.level)?))
+        let options = CpuOptions { threads: Some(threads), level: Some(self.level), precision: self.precision };
+        Ok(Arc::new(CpuBackend::new(options)?))
     }
 
     fn weight_size(&self) -> u64 {
-        size_of::<f32>() as u64
+        match self.precision {
+            Precision::F32 => 4,
+            Precision::Bf16 => 2,
+        }
     }
 
     fn describe(&self) -> Engine {
-        Engine { device: "CPU".to_owned(), level: self.level.to_string(), precision: "f32".to_owned() }
+        Engine { device: "CPU".to_owned(), level: self.level.to_string(), precision: self.precision.to_string() }
     }
 }
 
