@@ -3,9 +3,8 @@
 //! Output rows are cut into chunks. Within a chunk the pairs are sorted by offset, then by output row, so that a
 //! convolution streams one offset's weights over the whole chunk and sums each output in one fixed order.
 
-use super::blocks::LocalOffsets;
-use super::levels::NO_ROW;
-use super::{Blocks, Levels};
+use super::blocks::{LocalOffsets, set_bits};
+use super::{Blocks, Level, Levels};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result, filled, with_capacity};
 use rayon::prelude::*;
@@ -78,31 +77,110 @@ impl Chunk {
         self.pairs.len()
     }
 
-    /// Sorts `found(row, offset)` (the input row, or [`NO_ROW`]) by offset. `table` is `[rows, volume]`.
-    fn from_table(table: &[u32], volume: usize) -> Result<Self> {
+    /// The pairs of `rows`, sorted by offset.
+    fn new(neighbourhood: &impl Neighbourhood, volume: usize, rows: Range<usize>) -> Result<Self> {
+        let mut offsets = filled(rows.len(), 0_u128, "a kernel map")?;
+        neighbourhood.offsets(rows.clone(), &mut offsets);
         let mut starts = filled(volume + 1, 0_u32, "a kernel map")?;
-        for row in table.chunks_exact(volume) {
-            for (start, &input) in starts[1..].iter_mut().zip(row) {
-                *start += u32::from(input != NO_ROW);
-            }
+        for (offset, start) in starts[1..].iter_mut().enumerate() {
+            *start = offsets.iter().map(|mask| (mask >> offset) as u32 & 1).sum();
         }
         for offset in 0..volume {
             starts[offset + 1] += starts[offset];
         }
         let mut next = starts.clone();
         let mut pairs = filled(starts[volume] as usize, Pair { input: 0, output: 0 }, "a kernel map")?;
-        for (output, row) in table.chunks_exact(volume).enumerate() {
-            for (next, &input) in next.iter_mut().zip(row) {
-                if input != NO_ROW {
-                    pairs[*next as usize] = Pair { input, output: output as u32 };
-                    *next += 1;
-                }
+        let (mut low, mut high) = (u32::MAX, 0);
+        neighbourhood.inputs(rows.clone(), &offsets, |output, offset, input| {
+            pairs[next[offset] as usize] = Pair { input, output: output as u32 };
+            next[offset] += 1;
+            low = low.min(input);
+            high = high.max(input + 1);
+        });
+        let home = match volume % 2 {
+            1 => rows.start as u32..rows.end as u32,
+            _ => low.min(high)..high,
+        };
+        Ok(Self { starts, limits: [high as usize, rows.len()], pairs, home })
+    }
+}
+
+/// Where the inputs of output rows stand.
+trait Neighbourhood: Sync {
+    /// The kernel offsets at which each of `rows` has an input, as bits.
+    fn offsets(&self, rows: Range<usize>, offsets: &mut [u128]);
+
+    /// Calls `found(row, offset, input)` for those offsets; the row counts from the first of `rows`.
+    fn inputs(&self, rows: Range<usize>, offsets: &[u128], found: impl FnMut(usize, usize, u32));
+}
+
+/// A kernel of one cell.
+struct Itself;
+
+impl Neighbourhood for Itself {
+    fn offsets(&self, _rows: Range<usize>, offsets: &mut [u128]) {
+        offsets.fill(1);
+    }
+
+    fn inputs(&self, rows: Range<usize>, _offsets: &[u128], mut found: impl FnMut(usize, usize, u32)) {
+        rows.clone().for_each(|row| found(row - rows.start, 0, row as u32));
+    }
+}
+
+/// A centred kernel.
+struct Around<'a> {
+    blocks: &'a Blocks,
+    lookup: LocalOffsets,
+}
+
+impl Neighbourhood for Around<'_> {
+    fn offsets(&self, rows: Range<usize>, offsets: &mut [u128]) {
+        self.blocks.offsets(&self.lookup, rows, offsets);
+    }
+
+    fn inputs(&self, rows: Range<usize>, offsets: &[u128], found: impl FnMut(usize, usize, u32)) {
+        self.blocks.neighbours(&self.lookup, rows, offsets, found);
+    }
+}
+
+/// Children of a coarse voxel are contiguous and sorted by offset.
+struct Children<'a> {
+    fine: &'a Level,
+    /// `[coarse + 1]`.
+    first: Vec<usize>,
+}
+
+impl Neighbourhood for Children<'_> {
+    fn offsets(&self, rows: Range<usize>, offsets: &mut [u128]) {
+        for (row, mask) in rows.zip(offsets) {
+            let children = &self.fine.keys[self.first[row]..self.first[row + 1]];
+            *mask = children.iter().fold(0, |mask, key| mask | 1 << (key & 7));
+        }
+    }
+
+    fn inputs(&self, rows: Range<usize>, offsets: &[u128], mut found: impl FnMut(usize, usize, u32)) {
+        for (index, row) in rows.enumerate() {
+            for (offset, child) in set_bits(offsets[index]).zip(self.first[row]..) {
+                found(index, offset, child as u32);
             }
         }
-        let limits = Pairs::new(&pairs);
-        let limits = [limits.input_rows, limits.output_rows];
-        let first = pairs.iter().map(|pair| pair.input).min().unwrap_or(0);
-        Ok(Self { starts, pairs, limits, home: first..limits[0] as u32 })
+    }
+}
+
+/// The coarse voxel that a fine one lies in.
+struct Parent<'a> {
+    fine: &'a Level,
+}
+
+impl Neighbourhood for Parent<'_> {
+    fn offsets(&self, rows: Range<usize>, offsets: &mut [u128]) {
+        rows.zip(offsets).for_each(|(row, mask)| *mask = 1 << (self.fine.keys[row] & 7));
+    }
+
+    fn inputs(&self, rows: Range<usize>, offsets: &[u128], mut found: impl FnMut(usize, usize, u32)) {
+        for (index, row) in rows.enumerate() {
+            found(index, offsets[index].trailing_zeros() as usize, self.fine.parents[row]);
+        }
     }
 }
 
@@ -131,62 +209,47 @@ impl KernelMap {
         cancel: Cancel<'_>,
     ) -> Result<Self> {
         let rows = levels.level(depth).len();
-        if size == 1 {
-            return Self::build([1, rows, rows], chunk_rows, cancel, |row, inputs| inputs[0] = row as u32);
+        let shape = [size.pow(3), rows, rows];
+        match size {
+            1 => Self::build(shape, chunk_rows, cancel, &Itself),
+            _ => {
+                let around = Around { blocks: levels.blocks(depth), lookup: LocalOffsets::new(size) };
+                Self::build(shape, chunk_rows, cancel, &around)
+            }
         }
-        let blocks = Blocks::new(levels, depth, cancel)?;
-        let lookup = LocalOffsets::new(size);
-        Self::build([size.pow(3), rows, rows], chunk_rows, cancel, |row, inputs| {
-            blocks.neighbours_of(row, &lookup, inputs)
-        })
     }
 
     /// The map of a convolution of kernel and stride 2 from level `depth` to `depth + 1`.
     pub fn strided(levels: &Levels, depth: usize, chunk_rows: usize, cancel: Cancel<'_>) -> Result<Self> {
         let (fine, coarse) = (levels.level(depth), levels.level(depth + 1));
-        // Children of a voxel are contiguous: the first is where the parent changes.
-        let mut first_child = with_capacity(coarse.len() + 1, "a strided kernel map")?;
-        for (row, parents) in fine.parents.iter().enumerate() {
-            if *parents as usize == first_child.len() {
-                first_child.push(row);
+        // The first child is where the parent changes.
+        let mut first = with_capacity(coarse.len() + 1, "a strided kernel map")?;
+        for (row, parent) in fine.parents.iter().enumerate() {
+            if *parent as usize == first.len() {
+                first.push(row);
             }
         }
-        first_child.push(fine.len());
-        Self::build([8, fine.len(), coarse.len()], chunk_rows, cancel, |row, inputs| {
-            for child in first_child[row]..first_child[row + 1] {
-                inputs[(fine.keys[child] & 7) as usize] = child as u32;
-            }
-        })
+        first.push(fine.len());
+        Self::build([8, fine.len(), coarse.len()], chunk_rows, cancel, &Children { fine, first })
     }
 
     /// The map of a transposed convolution of kernel and stride 2 from level `depth + 1` back to `depth`: the
     /// strided map with its sides exchanged and the offset unchanged.
     pub fn transposed(levels: &Levels, depth: usize, chunk_rows: usize, cancel: Cancel<'_>) -> Result<Self> {
         let (fine, coarse) = (levels.level(depth), levels.level(depth + 1));
-        Self::build([8, coarse.len(), fine.len()], chunk_rows, cancel, |row, inputs| {
-            inputs[(fine.keys[row] & 7) as usize] = fine.parents[row];
-        })
+        Self::build([8, coarse.len(), fine.len()], chunk_rows, cancel, &Parent { fine })
     }
 
-    /// `inputs_of(row, inputs)` fills the input row per offset; `inputs` arrives as all [`NO_ROW`].
     fn build(
         [volume, input_rows, output_rows]: [usize; 3],
         chunk_rows: usize,
         cancel: Cancel<'_>,
-        inputs_of: impl Fn(usize, &mut [u32]) + Sync,
+        neighbourhood: &impl Neighbourhood,
     ) -> Result<Self> {
         let mut chunks = filled(output_rows.div_ceil(chunk_rows), Chunk::default(), "a kernel map")?;
         chunks.par_iter_mut().enumerate().try_for_each(|(index, chunk)| {
             cancel.check()?;
-            let rows = index * chunk_rows..output_rows.min((index + 1) * chunk_rows);
-            let mut table = filled(rows.len() * volume, NO_ROW, "a kernel map")?;
-            for (row, inputs) in rows.zip(table.chunks_exact_mut(volume)) {
-                inputs_of(row, inputs);
-            }
-            *chunk = Chunk::from_table(&table, volume)?;
-            if volume % 2 == 1 {
-                chunk.home = (index * chunk_rows) as u32..output_rows.min((index + 1) * chunk_rows) as u32;
-            }
+            *chunk = Chunk::new(neighbourhood, volume, index * chunk_rows..output_rows.min((index + 1) * chunk_rows))?;
             Ok::<(), Error>(())
         })?;
         Ok(Self { volume, input_rows, output_rows, chunk_rows, chunks })

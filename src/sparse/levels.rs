@@ -1,5 +1,6 @@
 //! Coarser levels: each is the set of parents of the one below, in the same order, found by a scan.
 
+use super::blocks::{Blocks, LocalOffsets};
 use super::key::{Voxel, cells_per_axis, decode, encode_at};
 use crate::cancel::Cancel;
 use crate::error::{Result, filled, with_capacity};
@@ -30,6 +31,8 @@ impl Level {
 #[derive(Debug, Clone, Default)]
 pub struct Levels {
     levels: Vec<Level>,
+    /// Of all levels but the two above the coarsest, whose voxels are blocks.
+    blocks: Vec<Blocks>,
 }
 
 /// "No neighbour here" in a neighbour table.
@@ -54,7 +57,16 @@ impl Levels {
             }
             levels.push(Level { keys: coarse, parents: Vec::new() });
         }
-        Ok(Self { levels })
+        let mut blocks: Vec<Blocks> = Vec::with_capacity(count);
+        let lookup = LocalOffsets::new(3);
+        // From the coarsest down: the neighbours of a level's blocks are found through the blocks two levels above.
+        for depth in (0..count).rev() {
+            let above = (count - 1 - depth).checked_sub(2).map(|place| &blocks[place]);
+            let around = neighbours(&levels[depth + 2], depth + 2, above, &lookup, cancel)?;
+            blocks.push(Blocks::new(&levels[depth].keys, around, cancel)?);
+        }
+        blocks.reverse();
+        Ok(Self { levels, blocks })
     }
 
     /// Level `depth`.
@@ -62,30 +74,44 @@ impl Levels {
         &self.levels[depth]
     }
 
-    /// Per voxel of `depth`, the rows of its 27 neighbours in kernel-offset order, by blocks where a block level
-    /// exists and by binary search on the few voxels of the coarsest levels.
-    pub(super) fn neighbours(&self, depth: usize, cancel: Cancel<'_>) -> Result<Vec<[u32; 27]>> {
-        let level = self.level(depth);
-        let mut table = filled(level.len(), [NO_ROW; 27], "the neighbours of the blocks")?;
-        if depth + 2 < self.levels.len() {
-            let blocks = super::Blocks::new(self, depth, cancel)?;
-            let lookup = super::blocks::LocalOffsets::new(3);
-            fill_rows(&mut table, cancel, |row, neighbours| blocks.neighbours_of(row, &lookup, neighbours))?;
-        } else {
-            fill_rows(&mut table, cancel, |row, neighbours| search_neighbours(level, depth, row, neighbours))?;
-        }
-        Ok(table)
+    /// The blocks of level `depth`.
+    pub fn blocks(&self, depth: usize) -> &Blocks {
+        &self.blocks[depth]
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> u64 {
+        let levels = self.levels.iter().map(|l| (size_of_val(&l.keys[..]) + size_of_val(&l.parents[..])) as u64);
+        levels.sum::<u64>() + self.blocks.iter().map(Blocks::bytes).sum::<u64>()
     }
 }
 
-/// Fills every row of a neighbour table.
-fn fill_rows(table: &mut [[u32; 27]], cancel: Cancel<'_>, fill: impl Fn(usize, &mut [u32; 27]) + Sync) -> Result<()> {
-    const BLOCK: usize = 1 << 12;
-    table.par_chunks_mut(BLOCK).enumerate().try_for_each(|(block, rows)| {
+/// Per voxel of a level, the rows of its 27 neighbours in kernel-offset order: by its blocks where it has some, and by
+/// binary search on the few voxels of the coarsest levels.
+fn neighbours(
+    level: &Level,
+    depth: usize,
+    blocks: Option<&Blocks>,
+    lookup: &LocalOffsets,
+    cancel: Cancel<'_>,
+) -> Result<Vec<[u32; 27]>> {
+    /// Voxels of one thread's task.
+    const TASK: usize = 1 << 12;
+    let mut table = filled(level.len(), [NO_ROW; 27], "the neighbours of the blocks")?;
+    table.par_chunks_mut(TASK).enumerate().try_for_each(|(task, table)| {
         cancel.check()?;
-        rows.iter_mut().enumerate().for_each(|(index, row)| fill(block * BLOCK + index, row));
+        let first = task * TASK;
+        let Some(blocks) = blocks else {
+            table.iter_mut().enumerate().for_each(|(index, row)| search_neighbours(level, depth, first + index, row));
+            return Ok(());
+        };
+        let rows = first..first + table.len();
+        let mut offsets = filled(table.len(), 0, "the neighbours of the blocks")?;
+        blocks.offsets(lookup, rows.clone(), &mut offsets);
+        blocks.neighbours(lookup, rows, &offsets, |row, offset, neighbour| table[row][offset] = neighbour);
         Ok(())
-    })
+    })?;
+    Ok(table)
 }
 
 fn search_neighbours(level: &Level, depth: usize, row: usize, neighbours: &mut [u32; 27]) {
@@ -133,13 +159,12 @@ mod tests {
         cells.extend([[0, 0, 0], [(1 << 18) - 1; 3], [1 << 17, 0, (1 << 18) - 1]]);
         let voxels = Voxels::from_cells(&[&cells, &cells[..500]], Cancel::default()).unwrap();
         let levels = Levels::new(voxels.keys, 5, Cancel::default()).unwrap();
+        let lookup = LocalOffsets::new(3);
         for depth in 0..5 {
-            let by_blocks = levels.neighbours(depth, Cancel::default()).unwrap();
-            for (row, neighbours) in by_blocks.iter().enumerate() {
-                let mut searched = [NO_ROW; 27];
-                search_neighbours(levels.level(depth), depth, row, &mut searched);
-                assert_eq!(*neighbours, searched, "level {depth} row {row}");
-            }
+            let (level, blocks) = (levels.level(depth), Some(levels.blocks(depth)));
+            let by_blocks = neighbours(level, depth, blocks, &lookup, Cancel::default()).unwrap();
+            let searched = neighbours(level, depth, None, &lookup, Cancel::default()).unwrap();
+            assert!(by_blocks == searched, "level {depth}");
         }
         assert!(levels.level(0).keys.contains(&encode(Voxel { batch: 1, cell: cells[0] })));
     }

@@ -2,11 +2,11 @@
 //!
 //! A chunk's output rows stay in the L2 cache of the one thread that owns it while each offset's weights pass by.
 
-use super::ahead::{Ahead, STEP_WORDS};
+use super::ahead::Ahead;
 use super::arithmetic::Arithmetic;
 use super::packed::Packed;
 use super::prepared::{pack_product, pack_shift};
-use super::simd::{RowProduct, Start, bf16_numbers, panels_together, round};
+use super::simd::{RowProduct, Start, bf16_numbers, fetch_steps, panels_together, round};
 use super::tensor::{LINE, Tensor, Workers};
 use crate::backend::{Control, Precision, Work};
 use crate::error::{Error, Result};
@@ -262,7 +262,8 @@ impl<'a> Chunk<'a> {
             let home = map.chunks.get(next).map_or(0..0, |chunk| chunk.home.clone());
             let rows = &input.as_slice()[home.start as usize * input.stride..home.end as usize * input.stride];
             ahead.add(rows.as_ptr(), rows.len());
-            steps += map.chunks[self.index].pair_count() * operand.weights.words * operand.weights.panels.len();
+            let pairs = map.chunks[self.index].pair_count();
+            steps += fetch_steps(self.run.arithmetic, pairs, operand.weights.words * operand.weights.panels.len());
         }
         if let Some((rows, _)) = self.residual(next) {
             ahead.add(rows.as_ptr(), rows.len());
@@ -270,7 +271,7 @@ impl<'a> Chunk<'a> {
         let next_rows = self.maps[0].output_rows.saturating_sub(next * self.maps[0].chunk_rows);
         let stride = output.len() / self.rows;
         ahead.add(output.as_ptr_range().end, next_rows.min(self.maps[0].chunk_rows) * stride);
-        ahead.pace(steps / (8 * STEP_WORDS));
+        ahead.pace(steps);
         ahead
     }
 }

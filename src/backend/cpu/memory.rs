@@ -25,9 +25,8 @@ pub(super) fn working_bytes(
     let levels = &coordinates.levels;
     let points = voxels.voxel_of_point.len() as u64;
     let (count, plan) = (voxels.len() as u64, job.plan);
-    // Keys twice (voxels and level 0), starts, points by voxel, voxel of each point.
-    let base = count * 20 + points * 8;
-    let coarse: u64 = (0..plan.levels + 2).map(|depth| levels.level(depth).len() as u64 * 12).sum();
+    // Keys, starts, points by voxel, voxel of each point.
+    let base = count * 12 + points * 8 + levels.bytes();
     let maps: u64 = coordinates.kernel_maps.values().map(|map| map.bytes() as u64).sum();
     let outputs = job.scores.as_ref().map_or(0, |request| {
         let (k, labels) = (request.top_k as u64, request.scoring.labels as u64);
@@ -49,7 +48,7 @@ pub(super) fn working_bytes(
         4 * (levels.level(spec.level).len() * row_words(spec.channels, precisions[tensor.0])) as u64
     };
     let trunk = tensor_bytes(plan.trunk);
-    let run = base + coarse + (maps + tensors_peak(plan, tensor_bytes)).max(trunk + outputs + features);
+    let run = base + (maps + tensors_peak(plan, tensor_bytes)).max(trunk + outputs + features);
     run.max(voxelise_bytes(voxels.voxel_of_point.len()))
 }
 

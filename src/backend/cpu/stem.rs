@@ -10,7 +10,7 @@ use super::tensor::{LINE, Tensor};
 use crate::backend::{Precision, Work};
 use crate::error::{Error, Result, filled, with_capacity};
 use crate::plan::Stem;
-use crate::sparse::{Blocks, Levels};
+use crate::sparse::{Blocks, Levels, local_cell};
 use rayon::prelude::*;
 
 /// Edge of the largest kernel that a block's window covers.
@@ -49,19 +49,19 @@ impl PackedStem {
 
     /// Fills `output` and returns the work that the lookup stands for.
     pub(super) fn run(&self, run: &Operands<'_>, levels: &Levels, output: &mut Tensor) -> Result<Work> {
-        let blocks = Blocks::new(levels, 0, run.control.cancel)?;
+        let blocks = levels.blocks(0);
         let (stride, precision) = (output.stride, output.precision);
         let level = run.arithmetic.level;
-        let rows_by_block = split_rows(output.as_mut_slice(), &blocks, stride)?;
+        let rows_by_block = split_rows(output.as_mut_slice(), blocks, stride)?;
         let lookups: u64 = rows_by_block
             .into_par_iter()
             .with_min_len(16)
             .map(|(block, words)| {
                 run.control.cancel.check()?;
                 match precision {
-                    Precision::F32 => Ok(self.run_block(level, &blocks, block, words)),
+                    Precision::F32 => Ok(self.run_block(level, blocks, block, words)),
                     Precision::Bf16 => run.workers.with(words.len() / stride * self.stride, |sums| {
-                        let lookups = self.run_block(level, &blocks, block, sums);
+                        let lookups = self.run_block(level, blocks, block, sums);
                         round(level, sums, None, false, words, [self.stride, stride]);
                         Ok(lookups)
                     }),
@@ -72,19 +72,17 @@ impl PackedStem {
     }
 
     /// Fills the rows of one block; returns the number of occupied neighbours met.
-    fn run_block(&self, level: CpuLevel, blocks: &Blocks<'_>, block: usize, rows: &mut [f32]) -> u64 {
+    fn run_block(&self, level: CpuLevel, blocks: &Blocks, block: usize, rows: &mut [f32]) -> u64 {
         let window = blocks.window(block);
         let patterns = 1 << self.size;
-        let reach = self.size / 2;
         let mut neighbours = 0;
         let mut entries = [0; LARGEST * LARGEST];
-        for (row, sums) in blocks.rows(block).zip(rows.chunks_exact_mut(self.stride)) {
-            let [x, y, z] = blocks.local_cell(row);
+        for (cell, sums) in blocks.cells(block).zip(rows.chunks_exact_mut(self.stride)) {
+            let cell = local_cell(cell);
             let mut count = 0;
             for dz in 0..self.size {
                 for dy in 0..self.size {
-                    let line = window[(y + 2 - reach + dy) + 8 * (z + 2 - reach + dz)];
-                    let pattern = usize::from(line) >> (x + 2 - reach) & (patterns - 1);
+                    let pattern = window.line(cell, self.size, [dy, dz]);
                     neighbours += u64::from(pattern.count_ones());
                     // The entry of no neighbour is zero.
                     entries[count] = ((dy + self.size * dz) * patterns + pattern) as u32;
@@ -98,7 +96,7 @@ impl PackedStem {
 }
 
 /// Cuts the output rows at the block boundaries.
-fn split_rows<'a>(mut rest: &'a mut [f32], blocks: &Blocks<'_>, stride: usize) -> Result<Vec<(usize, &'a mut [f32])>> {
+fn split_rows<'a>(mut rest: &'a mut [f32], blocks: &Blocks, stride: usize) -> Result<Vec<(usize, &'a mut [f32])>> {
     let mut parts = with_capacity(blocks.len(), "the rows by block")?;
     for block in 0..blocks.len() {
         let (rows, after) = rest.split_at_mut(blocks.rows(block).len() * stride);
