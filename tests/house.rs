@@ -20,12 +20,12 @@ const FLOORS: [&[&str]; 11] = [
     &["superpoint", "fusion", "mask"],
     &["sparse"],
     &["cloud"],
-    &["random", "cancel"],
+    &["random", "cancel", "arena"],
     &["error"],
 ];
 
 /// Where unsafe code may stand: beginnings of paths.
-const UNSAFE_PLACES: [&str; 3] = ["src/ffi/", "src/backend/cuda/", "src/backend/cpu/simd"];
+const UNSAFE_PLACES: [&str; 4] = ["src/ffi/", "src/backend/cuda/", "src/backend/cpu/simd", "src/arena.rs"];
 
 const MOST_LINES: usize = 600;
 

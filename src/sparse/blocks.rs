@@ -4,19 +4,21 @@
 //! of occupied cells before it, because a block's voxels stand in Morton order.
 
 use super::levels::NO_ROW;
+use crate::arena::Buffer;
 use crate::cancel::Cancel;
-use crate::error::{Result, with_capacity};
+use crate::error::Result;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 /// The blocks of one level.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Blocks {
     /// `[b + 1]` the first row of each block.
-    first: Vec<u32>,
+    first: Buffer<u32>,
     /// Bit m set: the cell with Morton code m is occupied.
-    occupancy: Vec<u64>,
+    occupancy: Buffer<u64>,
     /// Rows of the 27 neighbouring blocks, or [`NO_ROW`].
-    around: Vec<[u32; 27]>,
+    around: Buffer<[u32; 27]>,
 }
 
 /// For each of the 64 cells of a block and each kernel offset: the neighbouring block (0-26) and the cell in it.
@@ -34,8 +36,14 @@ pub struct Window {
 }
 
 impl LocalOffsets {
-    /// For a centred kernel of `size` 3 or 5 (a block reaches no farther than its direct neighbours).
-    pub(super) fn new(size: usize) -> Self {
+    /// Those of a centred kernel of `size` 3 or 5 (a block reaches no farther than its direct neighbours).
+    pub(super) fn of_size(size: usize) -> &'static Self {
+        static OF_3: LazyLock<LocalOffsets> = LazyLock::new(|| LocalOffsets::new(3));
+        static OF_5: LazyLock<LocalOffsets> = LazyLock::new(|| LocalOffsets::new(5));
+        if size == 3 { &OF_3 } else { &OF_5 }
+    }
+
+    fn new(size: usize) -> Self {
         let mut table = Vec::with_capacity(64 * size.pow(3));
         for morton in 0..64 {
             let cell = local_cell(morton);
@@ -90,10 +98,11 @@ impl Window {
 
 impl Blocks {
     /// The blocks of a level with `keys`; `around` are the neighbours of the voxels two levels above, which they are.
-    pub(super) fn new(keys: &[u64], around: Vec<[u32; 27]>, cancel: Cancel<'_>) -> Result<Self> {
+    pub(super) fn new(keys: &[u64], around: Buffer<[u32; 27]>, cancel: Cancel<'_>) -> Result<Self> {
         cancel.check()?;
-        let mut first = with_capacity(around.len() + 1, "the blocks")?;
-        let mut occupancy: Vec<u64> = with_capacity(around.len(), "the blocks")?;
+        let arena = around.allocator();
+        let mut first = arena.with_capacity(around.len() + 1, "the blocks")?;
+        let mut occupancy: Buffer<u64> = arena.with_capacity(around.len(), "the blocks")?;
         let mut last = None;
         for (row, &key) in keys.iter().enumerate() {
             if last != Some(key >> 6) {
@@ -225,6 +234,7 @@ fn linear(morton: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arena::Arena;
     use crate::sparse::{Levels, Voxels};
 
     #[test]
@@ -243,7 +253,7 @@ mod tests {
     #[test]
     fn windows_hold_what_is_occupied() {
         let cells: Vec<[u32; 3]> = (0..900_u32).map(|i| [i * 7919 % 13, i * 104_729 % 11, i * 31 % 17]).collect();
-        let voxels = Voxels::from_cells(&[&cells], Cancel::default()).unwrap();
+        let voxels = Voxels::from_cells(&[&cells], &Arena::default(), Cancel::default()).unwrap();
         let levels = Levels::new(voxels.keys, 5, Cancel::default()).unwrap();
         let blocks = levels.blocks(0);
         for block in 0..blocks.len() {

@@ -2,17 +2,18 @@
 
 use super::blocks::{Blocks, LocalOffsets};
 use super::key::{Voxel, cells_per_axis, decode, encode_at};
+use crate::arena::{Arena, Buffer};
 use crate::cancel::Cancel;
-use crate::error::{Result, filled, with_capacity};
+use crate::error::Result;
 use rayon::prelude::*;
 
 /// The voxels of one level; tensor stride 2^level.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Level {
     /// Keys in ascending order, already shifted to the level.
-    pub keys: Vec<u64>,
+    pub keys: Buffer<u64>,
     /// Per voxel its row on the next coarser level; empty on the coarsest.
-    pub parents: Vec<u32>,
+    pub parents: Buffer<u32>,
 }
 
 impl Level {
@@ -28,11 +29,11 @@ impl Level {
 }
 
 /// Level 0 and its coarsenings.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Levels {
-    levels: Vec<Level>,
+    levels: Buffer<Level>,
     /// Of all levels but the two above the coarsest, whose voxels are blocks.
-    blocks: Vec<Blocks>,
+    blocks: Buffer<Blocks>,
 }
 
 /// "No neighbour here" in a neighbour table.
@@ -41,32 +42,39 @@ pub(super) const NO_ROW: u32 = u32::MAX;
 impl Levels {
     /// Levels 0 to `count - 1` over the sorted unique level-0 `keys`, and the two above them whose voxels are the
     /// 4x4x4 blocks through which neighbours are found.
-    pub fn new(keys: Vec<u64>, count: usize, cancel: Cancel<'_>) -> Result<Self> {
-        let mut levels = vec![Level { keys, parents: Vec::new() }];
+    pub fn new(keys: Buffer<u64>, count: usize, cancel: Cancel<'_>) -> Result<Self> {
+        let arena = &keys.allocator().clone();
+        let mut levels: Buffer<Level> = arena.with_capacity(count + 2, "the levels")?;
+        let no_parents = || Buffer::new_in(arena.clone());
+        levels.push(Level { keys, parents: no_parents() });
         for depth in 1..count + 2 {
             cancel.check()?;
             let fine = &mut levels[depth - 1];
             let coarse_len = fine.keys.chunk_by(|a, b| a >> 3 == b >> 3).count();
-            let mut coarse: Vec<u64> = with_capacity(coarse_len, "the coarse voxels")?;
-            fine.parents = with_capacity(fine.keys.len(), "the parents of the voxels")?;
+            let mut coarse: Buffer<u64> = arena.with_capacity(coarse_len, "the coarse voxels")?;
+            fine.parents = arena.with_capacity(fine.keys.len(), "the parents of the voxels")?;
             for &key in &fine.keys {
                 if coarse.last() != Some(&(key >> 3)) {
                     coarse.push(key >> 3);
                 }
                 fine.parents.push(coarse.len() as u32 - 1);
             }
-            levels.push(Level { keys: coarse, parents: Vec::new() });
+            levels.push(Level { keys: coarse, parents: no_parents() });
         }
-        let mut blocks: Vec<Blocks> = Vec::with_capacity(count);
-        let lookup = LocalOffsets::new(3);
+        let mut blocks: Buffer<Blocks> = arena.with_capacity(count, "the blocks")?;
         // From the coarsest down: the neighbours of a level's blocks are found through the blocks two levels above.
         for depth in (0..count).rev() {
             let above = (count - 1 - depth).checked_sub(2).map(|place| &blocks[place]);
-            let around = neighbours(&levels[depth + 2], depth + 2, above, &lookup, cancel)?;
+            let around = neighbours(&levels[depth + 2], depth + 2, above, cancel)?;
             blocks.push(Blocks::new(&levels[depth].keys, around, cancel)?);
         }
         blocks.reverse();
         Ok(Self { levels, blocks })
+    }
+
+    /// Where the levels' memory lives.
+    pub fn arena(&self) -> &Arena {
+        self.levels.allocator()
     }
 
     /// Level `depth`.
@@ -88,16 +96,11 @@ impl Levels {
 
 /// Per voxel of a level, the rows of its 27 neighbours in kernel-offset order: by its blocks where it has some, and by
 /// binary search on the few voxels of the coarsest levels.
-fn neighbours(
-    level: &Level,
-    depth: usize,
-    blocks: Option<&Blocks>,
-    lookup: &LocalOffsets,
-    cancel: Cancel<'_>,
-) -> Result<Vec<[u32; 27]>> {
+fn neighbours(level: &Level, depth: usize, blocks: Option<&Blocks>, cancel: Cancel<'_>) -> Result<Buffer<[u32; 27]>> {
     /// Voxels of one thread's task.
-    const TASK: usize = 1 << 12;
-    let mut table = filled(level.len(), [NO_ROW; 27], "the neighbours of the blocks")?;
+    const TASK: usize = 512;
+    let lookup = LocalOffsets::of_size(3);
+    let mut table = level.keys.allocator().filled(level.len(), [NO_ROW; 27], "the neighbours of the blocks")?;
     table.par_chunks_mut(TASK).enumerate().try_for_each(|(task, table)| {
         cancel.check()?;
         let first = task * TASK;
@@ -105,10 +108,9 @@ fn neighbours(
             table.iter_mut().enumerate().for_each(|(index, row)| search_neighbours(level, depth, first + index, row));
             return Ok(());
         };
-        let rows = first..first + table.len();
-        let mut offsets = filled(table.len(), 0, "the neighbours of the blocks")?;
-        blocks.offsets(lookup, rows.clone(), &mut offsets);
-        blocks.neighbours(lookup, rows, &offsets, |row, offset, neighbour| table[row][offset] = neighbour);
+        let (rows, offsets) = (first..first + table.len(), &mut [0; TASK][..table.len()]);
+        blocks.offsets(lookup, rows.clone(), offsets);
+        blocks.neighbours(lookup, rows, offsets, |row, offset, neighbour| table[row][offset] = neighbour);
         Ok(())
     })?;
     Ok(table)
@@ -136,7 +138,7 @@ mod tests {
     #[test]
     fn parents_are_sorted_and_complete() {
         let cells: Vec<[u32; 3]> = (0..200_u32).map(|i| [i * 7 % 40, i * 13 % 40, i * 29 % 40]).collect();
-        let voxels = Voxels::from_cells(&[&cells], Cancel::default()).unwrap();
+        let voxels = Voxels::from_cells(&[&cells], &Arena::default(), Cancel::default()).unwrap();
         let levels = Levels::new(voxels.keys, 5, Cancel::default()).unwrap();
         for depth in 0..6 {
             let (fine, coarse) = (levels.level(depth), levels.level(depth + 1));
@@ -149,7 +151,7 @@ mod tests {
 
     #[test]
     fn an_empty_call_has_empty_levels() {
-        let levels = Levels::new(Vec::new(), 5, Cancel::default()).unwrap();
+        let levels = Levels::new(Buffer::new_in(Arena::default()), 5, Cancel::default()).unwrap();
         assert!((0..7).all(|depth| levels.level(depth).is_empty()));
     }
 
@@ -157,13 +159,12 @@ mod tests {
     fn blocks_and_search_agree_on_neighbours() {
         let mut cells: Vec<[u32; 3]> = (0..3000_u32).map(|i| [i * 7919 % 23, i * 104_729 % 19, i * 31 % 17]).collect();
         cells.extend([[0, 0, 0], [(1 << 18) - 1; 3], [1 << 17, 0, (1 << 18) - 1]]);
-        let voxels = Voxels::from_cells(&[&cells, &cells[..500]], Cancel::default()).unwrap();
+        let voxels = Voxels::from_cells(&[&cells, &cells[..500]], &Arena::default(), Cancel::default()).unwrap();
         let levels = Levels::new(voxels.keys, 5, Cancel::default()).unwrap();
-        let lookup = LocalOffsets::new(3);
         for depth in 0..5 {
             let (level, blocks) = (levels.level(depth), Some(levels.blocks(depth)));
-            let by_blocks = neighbours(level, depth, blocks, &lookup, Cancel::default()).unwrap();
-            let searched = neighbours(level, depth, None, &lookup, Cancel::default()).unwrap();
+            let by_blocks = neighbours(level, depth, blocks, Cancel::default()).unwrap();
+            let searched = neighbours(level, depth, None, Cancel::default()).unwrap();
             assert!(by_blocks == searched, "level {depth}");
         }
         assert!(levels.level(0).keys.contains(&encode(Voxel { batch: 1, cell: cells[0] })));

@@ -7,8 +7,9 @@ use super::level::CpuLevel;
 use super::prepared::pack_shift;
 use super::simd::{look_up, round};
 use super::tensor::{LINE, Tensor};
+use crate::arena::{Arena, Buffer};
 use crate::backend::{Precision, Work};
-use crate::error::{Error, Result, filled, with_capacity};
+use crate::error::{Error, Result, filled};
 use crate::plan::Stem;
 use crate::sparse::{Blocks, Levels, local_cell};
 use rayon::prelude::*;
@@ -52,22 +53,24 @@ impl PackedStem {
         let blocks = levels.blocks(0);
         let (stride, precision) = (output.stride, output.precision);
         let level = run.arithmetic.level;
-        let rows_by_block = split_rows(output.as_mut_slice(), blocks, stride)?;
+        let mut rows_by_block = split_rows(output.as_mut_slice(), blocks, levels.arena(), stride)?;
         let lookups: u64 = rows_by_block
-            .into_par_iter()
+            .par_iter_mut()
             .with_min_len(16)
             .map(|(block, words)| {
+                let block = *block;
                 run.control.cancel.check()?;
                 match precision {
                     Precision::F32 => Ok(self.run_block(level, blocks, block, words)),
                     Precision::Bf16 => run.workers.with(words.len() / stride * self.stride, |sums| {
                         let lookups = self.run_block(level, blocks, block, sums);
                         round(level, sums, None, false, words, [self.stride, stride]);
-                        Ok(lookups)
+                        lookups
                     }),
                 }
             })
             .try_reduce(|| 0, |a, b| Ok::<u64, Error>(a + b))?;
+        drop(rows_by_block);
         Ok(Work { flop: 2 * lookups * output.channels as u64, bytes: output.bytes() })
     }
 
@@ -96,8 +99,13 @@ impl PackedStem {
 }
 
 /// Cuts the output rows at the block boundaries.
-fn split_rows<'a>(mut rest: &'a mut [f32], blocks: &Blocks, stride: usize) -> Result<Vec<(usize, &'a mut [f32])>> {
-    let mut parts = with_capacity(blocks.len(), "the rows by block")?;
+fn split_rows<'a>(
+    mut rest: &'a mut [f32],
+    blocks: &Blocks,
+    arena: &Arena,
+    stride: usize,
+) -> Result<Buffer<(usize, &'a mut [f32])>> {
+    let mut parts = arena.with_capacity(blocks.len(), "the rows by block")?;
     for block in 0..blocks.len() {
         let (rows, after) = rest.split_at_mut(blocks.rows(block).len() * stride);
         parts.push((block, rows));
@@ -109,13 +117,14 @@ fn split_rows<'a>(mut rest: &'a mut [f32], blocks: &Blocks, stride: usize) -> Re
 #[cfg(test)]
 mod tests {
     use super::super::arithmetic::Arithmetic;
+    use super::super::coordinates::CoordinateMaps;
     use super::super::tensor::{Scratch, Workers};
     use super::*;
+    use crate::arena::nothing;
     use crate::backend::Control;
     use crate::cancel::Cancel;
     use crate::plan::{Affine, TensorId, Weight};
     use crate::sparse::{KernelMap, Voxels};
-    use std::collections::HashMap;
     use std::sync::Arc;
 
     #[test]
@@ -134,17 +143,17 @@ mod tests {
                 affine: Affine { scale: scale.clone(), shift: shift.clone() },
                 output: TensorId(0),
             };
-            let levels =
-                Levels::new(Voxels::from_cells(&[&cells], Cancel::default()).unwrap().keys, 5, Cancel::default())
-                    .unwrap();
+            let voxels = Voxels::from_cells(&[&cells], &Arena::default(), Cancel::default()).unwrap();
+            let levels = Levels::new(voxels.keys, 5, Cancel::default()).unwrap();
             let map = KernelMap::submanifold(&levels, 0, size, 1 << 20, Cancel::default()).unwrap();
+            let maps = CoordinateMaps { levels: levels.clone(), kernel_maps: nothing() };
             let outputs: Vec<Tensor> = CpuLevel::available(Precision::F32)
                 .map(|level| {
                     let run = Operands {
                         arithmetic: Arithmetic::new(level, Precision::F32),
                         workers: &Workers::new(1),
                         tensors: &[],
-                        maps: &HashMap::new(),
+                        maps: &maps,
                         control: Control::default(),
                     };
                     let rows = levels.level(0).len();
@@ -157,7 +166,7 @@ mod tests {
                 .collect();
             let mut want = vec![0.0_f64; outputs[0].rows * columns];
             for offset in 0..volume {
-                for pair in map.chunks[0].pairs(offset).iter() {
+                for pair in map.chunk(0).pairs(offset).iter() {
                     for column in 0..columns {
                         let channel = |c: usize| f64::from(values[(offset * 3 + c) * columns + column]);
                         want[pair.output as usize * columns + column] += (0..3).map(channel).sum::<f64>();
