@@ -9,6 +9,7 @@ mod coordinates;
 mod execute;
 mod head;
 mod input;
+mod layout;
 mod level;
 mod linear;
 mod memory;
