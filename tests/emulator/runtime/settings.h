@@ -1,0 +1,23 @@
+// What the environment asks for, read once when the library is loaded.
+#pragma once
+#include <cstdint>
+
+namespace emu {
+
+enum class Order { Forward, Reverse, Random };
+enum class Landing { Lazy, Eager, Mixed };
+
+struct Settings {
+    Order order = Order::Forward;
+    uint32_t seed = 1;
+    Landing landing = Landing::Mixed;
+    unsigned threads;
+    int capability = 80;
+    int multiprocessors = 4;
+    uint64_t memory = 8ull << 30;
+    bool race_check = false;
+    bool lazy_streams = false;
+    double timeout = 60.0;
+};
+const Settings& settings();
+}  // namespace emu

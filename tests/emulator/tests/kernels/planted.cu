@@ -1,0 +1,60 @@
+// One mistake in each kernel; `correct` has none.
+extern "C" __global__ void correct(float* out) {
+    __shared__ float box[128];
+    box[threadIdx.x] = threadIdx.x;
+    __syncthreads();
+    out[threadIdx.x] = box[127 - threadIdx.x];
+}
+
+extern "C" __global__ void missing_barrier(float* out) {
+    __shared__ float box[128];
+    box[threadIdx.x] = threadIdx.x;
+    out[threadIdx.x] = box[127 - threadIdx.x];
+}
+
+extern "C" __global__ void missing_warp_barrier(float* out) {
+    __shared__ float box[32];
+    box[threadIdx.x] = threadIdx.x;
+    out[threadIdx.x] = box[31 - threadIdx.x];
+}
+
+extern "C" __global__ void out_of_bounds(float* out, int n) {
+    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i <= n) out[i] = 1.0f;
+}
+
+extern "C" __global__ void shared_out_of_bounds(float* out) {
+    extern __shared__ float tail[];
+    tail[threadIdx.x + 1] = 2.0f;
+    __syncthreads();
+    out[threadIdx.x] = tail[threadIdx.x];
+}
+
+extern "C" __global__ void wrong_mask(int* out) {
+    out[threadIdx.x] = __shfl_sync(threadIdx.x < 16 ? 0xffffffffu : 0xffff0000u, static_cast<int>(threadIdx.x), 3);
+}
+
+extern "C" __global__ void mask_without_itself(int* out) {
+    out[threadIdx.x] = __shfl_sync(0x7fffffffu, static_cast<int>(threadIdx.x), 3);
+}
+
+extern "C" __global__ void divergent_shuffle(int* out) {
+    int v = threadIdx.x;
+    if (threadIdx.x < 8) v = __shfl_xor_sync(0xffffffffu, v, 1);
+    __syncthreads();
+    out[threadIdx.x] = v;
+}
+
+extern "C" __global__ void barrier_for_some(int* out) {
+    if (threadIdx.x < 32) asm volatile("bar.sync 1, 64;" ::: "memory");
+    __syncthreads();
+    out[threadIdx.x] = 1;
+}
+
+extern "C" __global__ void misaligned(char* base, float4* out) {
+    *out = *reinterpret_cast<const float4*>(base + 8);
+}
+
+extern "C" __global__ void trapped() { asm volatile("trap;"); }
+
+extern "C" __global__ void uninitialised(const float* in, float* out) { out[threadIdx.x] = in[threadIdx.x] + 1.0f; }
