@@ -25,7 +25,7 @@ constexpr uint32_t SHARED_FIRST = 1024;
 
 constexpr unsigned WARP = 32, BARRIERS = 16;
 // Words of 32 lanes that a batch of matrix operations may exchange.
-constexpr unsigned WIDE = 224;
+constexpr unsigned WIDE = 512;
 
 struct Dim {
     uint32_t x, y, z;
@@ -148,6 +148,11 @@ struct Block {
 [[noreturn]] void fail(Thread* t, Fault fault, uint32_t line, const char* format, ...)
     __attribute__((format(printf, 4, 5)));
 
+[[noreturn]] void assert_failed(Thread* t, uint64_t message, uint64_t file, uint32_t file_line, uint32_t line);
+
+// The end of a thread, wherever its kernel is.
+[[noreturn]] void exit_kernel(Thread* t);
+
 // Gives other threads a turn; for loops that wait for memory to change.
 void poll(Thread* t, const char* what, uint32_t line);
 inline void poll_sometimes(Thread* t, const char* what, uint32_t line) {
@@ -187,16 +192,18 @@ uint32_t reduce(Thread* t, uint32_t operation, bool is_signed, uint32_t value, u
 
 // ---- matrix operations, in batches: lanes write to `warp->wide`, `together` runs `finish` once, lanes read it again.
 void together(Thread* t, void (*finish)(Warp*), const char* what, uint32_t line);
-// Where one matrix product finds its operands, in words of `wide`.
+// Where one matrix product finds its operands and leaves its result, in words of `wide`.
 struct Product {
-    uint16_t a, b, c;
+    uint16_t a[4], b[2], c[4], d[4];
 };
 enum class Half { F16, BF16 };
 void multiply_k16(Warp* w, const Product* products, unsigned count, Half format);
 void multiply_k8(Warp* w, const Product* products, unsigned count, Half format);
 // Loads 8x8 matrices whose row addresses lanes left in word `rows`, to words from `to` on.
 void load_matrices(Warp* w, unsigned rows, unsigned to, unsigned count, bool transpose, uint32_t line);
-void store_matrices(Warp* w, unsigned rows, unsigned from, unsigned count, bool transpose, uint32_t line);
+// Stores the matrix in word `from` as the `number`-th of those whose row addresses stand in word `rows`.
+void store_matrix(Warp* w, unsigned rows, unsigned from, unsigned number, bool transpose, uint32_t line);
+void transpose_matrix(Warp* w, unsigned from, unsigned to);
 
 // ---- asynchronous copies
 void copy_async(Thread* t, uint32_t to, uint64_t from, uint32_t bytes, uint32_t source_bytes, uint32_t line);

@@ -37,6 +37,19 @@ template <uint32_t N> inline uint8_t* generic_at(Thread* t, uint64_t address, ui
     return generic_slow(t, address, N, line, kind != READ);
 }
 
+// A function's variables in local memory, for as long as it runs.
+struct Frame {
+    Frame(Thread* thread, uint32_t bytes) : start(thread->local_top), owner(thread) {
+        owner->local_top += bytes;
+        memset(owner->local + start, 0xff, bytes);
+    }
+    ~Frame() { owner->local_top = start; }
+    Frame(const Frame&) = delete;
+    Frame& operator=(const Frame&) = delete;
+    const uint32_t start;
+    Thread* const owner;
+};
+
 template <uint32_t N> inline uint8_t* param_at(Thread* t, uint64_t offset, uint32_t line) {
     const uint32_t bytes = t->block->launch.kernel->parameter_bytes;
     if (offset + N > bytes || (offset & (N - 1)) != 0)

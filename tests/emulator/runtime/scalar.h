@@ -1,12 +1,13 @@
 // What single instructions compute: integers, floats, halves, conversions. Names follow PTX.
 #pragma once
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <limits>
 #include <type_traits>
-#include <xmmintrin.h>
+#include <immintrin.h>
 
 namespace emu {
 
@@ -204,8 +205,8 @@ template <unsigned MODE, class F, class... X> __attribute__((noinline)) auto rou
 template <class T> inline bool testp_normal(T x) { return std::isnormal(x); }
 
 // ---- halves
-inline float from_f16(uint16_t h) { return static_cast<float>(bits<_Float16>(h)); }
-inline uint16_t to_f16(float f) { return bits<uint16_t>(static_cast<_Float16>(f)); }
+inline float from_f16(uint16_t h) { return _cvtsh_ss(h); }
+inline uint16_t to_f16(float f) { return _cvtss_sh(f, _MM_FROUND_TO_NEAREST_INT); }
 inline float from_bf16(uint16_t h) { return bits<float>(static_cast<uint32_t>(h) << 16); }
 inline uint16_t to_bf16(float f) {
     if (f != f) return 0x7fff;

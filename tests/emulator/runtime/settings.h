@@ -7,6 +7,8 @@ namespace emu {
 enum class Order { Forward, Reverse, Random };
 enum class Landing { Lazy, Eager, Mixed };
 
+constexpr int MAX_DEVICES = 8;
+
 struct Settings {
     Order order = Order::Forward;
     uint32_t seed = 1;
@@ -18,6 +20,8 @@ struct Settings {
     bool race_check = false;
     bool lazy_streams = false;
     double timeout = 60.0;
+    int devices = 1;
+    int driver_version = 12080;
 };
 const Settings& settings();
 }  // namespace emu

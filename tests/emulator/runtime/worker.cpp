@@ -1,5 +1,6 @@
 // Fibers, the scheduler of a block and the spreading of blocks over the cores.
 #include "worker.h"
+#include "memory.h"
 #include <sched.h>
 #include <sys/mman.h>
 #include <atomic>
@@ -125,11 +126,25 @@ void exit_thread(Thread* t) {
     for (;;) leave(t);
 }
 
+void exit_kernel(Thread* t) {
+    if (!t->copies.empty()) copies_wait_all(t);
+    exit_thread(t);
+}
+
+void assert_failed(Thread* t, uint64_t message, uint64_t file, uint32_t file_line, uint32_t line) {
+    const auto text = [&](uint64_t from) {
+        std::string found;
+        for (char c; found.size() < 200 && (c = get<char>(generic_at<1>(t, from + found.size(), line, READ))) != 0;)
+            found += c;
+        return found;
+    };
+    fail(t, Fault::Assert, line, "assertion '%s' in %s:%u", text(message).c_str(), text(file).c_str(), file_line);
+}
+
 // Where a fiber begins: `ov_emu_start` finds the thread in the register that its first switch restores.
 extern "C" __attribute__((visibility("hidden"), used)) void ov_emu_fiber(Thread* t) {
     t->block->launch.kernel->run(t);
-    if (!t->copies.empty()) copies_wait_all(t);
-    exit_thread(t);
+    exit_kernel(t);
 }
 
 Worker::~Worker() {
@@ -420,6 +435,10 @@ const Settings& settings() {
         number("OV_EMU_MEMORY", s.memory);
         number("OV_EMU_RACECHECK", s.race_check);
         number("OV_EMU_TIMEOUT", s.timeout);
+        number("OV_EMU_DEVICES", s.devices);
+        number("OV_EMU_DRIVER", s.driver_version);
+        s.devices = std::clamp(s.devices, 0, MAX_DEVICES);
+        s.threads = std::max(s.threads, 1u);
         if (const char* text = getenv("OV_EMU_STREAMS")) s.lazy_streams = !strcmp(text, "lazy");
         if (const char* text = getenv("OV_EMU_ORDER")) {
             if (!strcmp(text, "rev")) s.order = Order::Reverse;

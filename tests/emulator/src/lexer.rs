@@ -39,7 +39,12 @@ pub fn tokens(source: &str) -> Result<Vec<(Token, u32)>, String> {
             {
                 at += if bytes[at] == b':' { 2 } else { 1 };
             }
-            found.push((Token::Word(source[start..at].to_owned()), line));
+            let word = &source[start..at];
+            match word.strip_prefix('.') {
+                // Directives may stand without space between them: `.reg.b32`.
+                Some(rest) => found.extend(rest.split('.').map(|part| (Token::Word(format!(".{part}")), line))),
+                None => found.push((Token::Word(word.to_owned()), line)),
+            }
         } else if rest[0].is_ascii() {
             found.push((Token::Sign(rest[0] as char), line));
             at += 1;
@@ -56,7 +61,7 @@ mod tests {
 
     #[test]
     fn words_keep_their_dots_and_double_colons() {
-        let found = tokens("$L:\n ld.shared::cta.u32 %r1, [x+-4]; // end\n/* a\n */ .reg").unwrap();
+        let found = tokens("$L:\n ld.shared::cta.u32 %r1, [x+-4]; // end\n/* a\n */ .reg.b32").unwrap();
         let text: Vec<String> = found
             .iter()
             .map(|(t, line)| match t {
@@ -65,7 +70,7 @@ mod tests {
                 Token::Text => "\"".into(),
             })
             .collect();
-        let wanted = "1:$L 1:: 2:ld.shared::cta.u32 2:%r1 2:, 2:[ 2:x 2:+ 2:- 2:4 2:] 2:; 4:.reg";
+        let wanted = "1:$L 1:: 2:ld.shared::cta.u32 2:%r1 2:, 2:[ 2:x 2:+ 2:- 2:4 2:] 2:; 4:.reg 4:.b32";
         assert_eq!(text.join(" "), wanted);
     }
 }

@@ -17,6 +17,9 @@ impl Writer<'_> {
             return self.comparison(i).map(Some);
         }
         let Some(&ty) = i.types().last() else { return Ok(None) };
+        if op == "mov" {
+            return self.move_bits(i, ty).map(Some);
+        }
         if matches!(op, "and" | "or" | "xor" | "not" | "cnot" | "selp" | "slct") {
             return self.logic(i, ty).map(Some);
         }
@@ -24,6 +27,35 @@ impl Writer<'_> {
             return self.float(i, ty);
         }
         if ty.is_half() || ty == Type::Pred { Ok(None) } else { self.integer(i, ty) }
+    }
+
+    /// `mov`, which also packs registers into one and takes one apart.
+    fn move_bits(&mut self, i: &Instruction, ty: Type) -> Result<String> {
+        let ty = if ty == Type::Pred { ty } else { ty.unsigned() };
+        match (&i.args[0], &i.args[1]) {
+            (Operand::Vector(parts), whole) => {
+                let part = Type::U(ty.size() / parts.len() as u8);
+                let mut code = format!("const {} v_ = {};", ty.c(), self.read(whole, ty)?);
+                for (n, target) in parts.iter().enumerate().filter(|(_, target)| **target != Operand::Discard) {
+                    let value = format!("static_cast<{}>(v_ >> {})", part.c(), 8 * n * usize::from(part.size()));
+                    code = code + " " + &self.write(target, &value, part)?;
+                }
+                Ok(code)
+            }
+            (target, Operand::Vector(parts)) => {
+                let part = Type::U(ty.size() / parts.len() as u8);
+                let mut terms = Vec::new();
+                for (n, source) in parts.iter().enumerate() {
+                    let value = self.read(source, part)?;
+                    terms.push(format!("static_cast<{}>({value}) << {}", ty.c(), 8 * n * usize::from(part.size())));
+                }
+                self.write(target, &terms.join(" | "), ty)
+            }
+            (target, source) => {
+                let value = self.read(source, ty)?;
+                self.write(target, &value, ty)
+            }
+        }
     }
 
     fn logic(&mut self, i: &Instruction, ty: Type) -> Result<String> {
@@ -217,7 +249,6 @@ impl Writer<'_> {
                 let high = if op == "dp2a" { format!(", {}", i.has("hi")) } else { String::new() };
                 format!("{op}<{signs}{high}>({}, {}, {})", x[0], x[1], x[2])
             }
-            "mov" => return self.move_bits(i, ty).map(Some),
             _ => return Ok(None),
         };
         self.write(&args[0], &value, ty).map(Some)

@@ -1,6 +1,6 @@
 //! One function: registers, scopes, frames of local memory, and the walk over its statements.
 
-use super::batch::gather;
+use super::batch::{count_reads, gather};
 use super::{MODULE, Result, Unit, align_up, identifier};
 use crate::ast::{Function, Instruction, Operand, Space, Statement, Variable};
 use crate::types::Type;
@@ -49,6 +49,8 @@ pub struct Writer<'a> {
     pub frame: u32,
     pub targets: HashMap<String, Vec<String>>,
     used: HashSet<String>,
+    /// How often each register is read.
+    pub reads: HashMap<String, usize>,
 }
 
 pub fn shared_variables(function: &Function) -> impl Iterator<Item = &Variable> {
@@ -147,6 +149,7 @@ pub fn emit(unit: &Unit, number: usize, function: &Function) -> Result<Emitted> 
         frame: 0,
         targets: HashMap::new(),
         used: HashSet::new(),
+        reads: count_reads(function.body.as_deref().unwrap_or_default()),
     };
     writer.bind_parameters();
     let body = function.body.as_deref().unwrap_or_default();
@@ -162,7 +165,7 @@ pub fn emit(unit: &Unit, number: usize, function: &Function) -> Result<Emitted> 
         let frame = align_up(writer.frame, 16);
         let _ = writeln!(
             code,
-            "    const uint32_t frame = t->local_top;\n    t->local_top += {frame};\n    memset(t->local + frame, 0xff, {frame});"
+            "    const Frame frame_(t, {frame});\n    const uint32_t frame = frame_.start;"
         );
     }
     code.push_str(&writer.declarations);

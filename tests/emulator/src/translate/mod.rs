@@ -5,6 +5,7 @@ mod batch;
 mod control;
 mod convert;
 mod function;
+mod half;
 mod memory;
 mod operand;
 mod warp;
@@ -23,7 +24,7 @@ pub fn hash(text: &str) -> u64 {
 
 /// What all functions of a module share.
 pub struct Unit<'a> {
-    module: &'a Module,
+    pub module: &'a Module,
     /// Offsets of `.global` and `.const` variables in the module's memory.
     globals: HashMap<&'a str, u32>,
     global_bytes: u32,
