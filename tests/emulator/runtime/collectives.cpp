@@ -276,6 +276,7 @@ void land(Thread* t, const Copy& c) {
         memset(c.to + c.bytes, 0, c.zeros);
     }
     if (t->block->race) race_copy_landed(t, c.offset, c.bytes + c.zeros);
+    if (t->block->written) memset(t->block->written + c.offset, 1, c.bytes + c.zeros);
 }
 }  // namespace
 
@@ -290,8 +291,9 @@ void copy_async(Thread* t, uint32_t to, uint64_t from, uint32_t bytes, uint32_t 
     // Only what is read has to exist.
     const uint8_t* source = nullptr;
     if (used != 0) {
-        source = global_at<1>(t, from, line, false);
-        global_at<1>(t, from + used - 1, line, false);
+        source = global_at<1>(t, from, line, READ);
+        global_at<1>(t, from + used - 1, line, READ);
+        if (b->watches_global) watch_global(t, from, used, READ, line);
     }
     if (b->race) race_copy_issued(t, at, bytes, line);
     const Landing landing = settings().landing;
@@ -301,7 +303,7 @@ void copy_async(Thread* t, uint32_t to, uint64_t from, uint32_t bytes, uint32_t 
         memset(b->shared + at + used, 0, bytes - used);
     }
     // To the race check a copy is in flight until its wait, however early it lands.
-    if (!now || b->race) t->copies.push_back({b->shared + at, source, used, bytes - used, at, now});
+    if (!now || b->watches_shared) t->copies.push_back({b->shared + at, source, used, bytes - used, at, now});
 }
 
 void copies_commit(Thread* t) { t->groups.push_back(static_cast<uint32_t>(t->copies.size())); }

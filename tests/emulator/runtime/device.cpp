@@ -18,18 +18,7 @@ struct Range {
     size_t bytes;
 };
 
-std::mutex mutex;
-// Live allocations and registered host memory by their starts.
-std::map<uint64_t, size_t> live, host;
-// The last ones that were freed, newest first.
-std::deque<Range> freed;
 constexpr size_t REMEMBERED = 4096;
-// Address space that may be used again, by its start; searched from `cursor` on, so that freed addresses rest long.
-std::map<uint64_t, size_t> gaps;
-uint64_t cursor;
-size_t used;
-
-bool reserved = false;
 
 void* reserve(uint64_t at, size_t bytes, int protection) {
     void* p = mmap(reinterpret_cast<void*>(at), bytes, protection,
@@ -41,20 +30,34 @@ void* reserve(uint64_t at, size_t bytes, int protection) {
     return p;
 }
 
-// Before any kernel or allocation: the three fixed ranges.
-void reserve_ranges() {
-    if (reserved) return;
-    reserve(DEVICE, SPAN, PROT_NONE);
-    reserve(BACKING, SPAN, PROT_READ | PROT_WRITE);
-    reserve(GRANULES, SPAN / GRANULE * sizeof(uint16_t), PROT_READ | PROT_WRITE);
-    // The windows of the other spaces are as closed to the host as device memory.
-    for (uint64_t window : {SHARED_WINDOW, LOCAL_WINDOW, PARAM_WINDOW}) reserve(window, WINDOW, PROT_NONE);
-    // The first pages stay empty.
-    gaps[DEVICE + (1 << 20)] = SPAN - (1 << 20);
-    cursor = DEVICE;
-    reserved = true;
+struct Memory {
+    std::mutex mutex;
+    // Live allocations and registered host memory by their starts.
+    std::map<uint64_t, size_t> live, host;
+    // The last ones that were freed, newest first.
+    std::deque<Range> freed;
+    // Address space that may be used again, by its start; searched from `cursor` on, so that freed addresses rest long.
+    std::map<uint64_t, size_t> gaps;
+    uint64_t cursor = DEVICE;
+    size_t used = 0;
+
+    Memory() {
+        reserve(DEVICE, SPAN, PROT_NONE);
+        reserve(BACKING, SPAN, PROT_READ | PROT_WRITE);
+        reserve(WRITTEN, SPAN, PROT_READ | PROT_WRITE);
+        reserve(GRANULES, SPAN / GRANULE * sizeof(uint16_t), PROT_READ | PROT_WRITE);
+        // The windows of the other spaces are as closed to the host as device memory.
+        for (uint64_t window : {SHARED_WINDOW, LOCAL_WINDOW, PARAM_WINDOW}) reserve(window, WINDOW, PROT_NONE);
+        // The first pages stay empty.
+        gaps[DEVICE + (1 << 20)] = SPAN - (1 << 20);
+    }
+};
+
+// Never destroyed: programs free memory from destructors of their own.
+Memory& memory() {
+    static Memory* const made = new Memory;
+    return *made;
 }
-__attribute__((constructor)) void at_load() { reserve_ranges(); }
 
 uint16_t* mutable_granules() { return reinterpret_cast<uint16_t*>(GRANULES); }
 
@@ -75,7 +78,7 @@ std::map<uint64_t, size_t>::const_iterator holder(const std::map<uint64_t, size_
     return address - found->first < found->second ? found : ranges.end();
 }
 
-void release(uint64_t start, size_t bytes) {
+void release(std::map<uint64_t, size_t>& gaps, uint64_t start, size_t bytes) {
     auto [at, added] = gaps.emplace(start, bytes);
     auto next = std::next(at);
     if (next != gaps.end() && at->first + at->second == next->first) {
@@ -92,75 +95,83 @@ void release(uint64_t start, size_t bytes) {
 
 }  // namespace
 
+void device_start() { memory(); }
+
 uint64_t device_allocate(size_t bytes) {
-    std::lock_guard lock(mutex);
-    if (bytes > settings().memory || used > settings().memory - bytes) return 0;
+    Memory& m = memory();
+    std::lock_guard lock(m.mutex);
+    if (bytes > settings().memory || m.used > settings().memory - bytes) return 0;
     const size_t room = spaced(bytes);
     const auto fits = [&](const auto& gap) { return gap.second >= room; };
-    auto gap = std::find_if(gaps.lower_bound(cursor), gaps.end(), fits);
-    if (gap == gaps.end()) gap = std::find_if(gaps.begin(), gaps.end(), fits);
-    if (gap == gaps.end()) return 0;
+    auto gap = std::find_if(m.gaps.lower_bound(m.cursor), m.gaps.end(), fits);
+    if (gap == m.gaps.end()) gap = std::find_if(m.gaps.begin(), m.gaps.end(), fits);
+    if (gap == m.gaps.end()) return 0;
     const uint64_t start = gap->first;
     const size_t left = gap->second - room;
-    gaps.erase(gap);
-    if (left != 0) gaps[start + room] = left;
-    cursor = start + room;
-    live[start] = bytes;
-    used += bytes;
+    m.gaps.erase(gap);
+    if (left != 0) m.gaps[start + room] = left;
+    m.cursor = start + room;
+    m.live[start] = bytes;
+    m.used += bytes;
     memset(reinterpret_cast<void*>(BACKING + (start - DEVICE)), 0xff, bytes);
     mark(start, bytes, true);
+    written_forget(start, bytes);
     return start;
 }
 
 bool device_free(uint64_t address) {
-    std::lock_guard lock(mutex);
-    const auto found = live.find(address);
-    if (found == live.end()) return false;
+    Memory& m = memory();
+    std::lock_guard lock(m.mutex);
+    const auto found = m.live.find(address);
+    if (found == m.live.end()) return false;
     const size_t bytes = found->second;
     mark(address, bytes, false);
     // Whole pages go back to the system.
     const uint64_t page = 4096, first = (BACKING + (address - DEVICE) + page - 1) / page * page;
     const uint64_t end = (BACKING + (address - DEVICE) + bytes) / page * page;
     if (end > first) madvise(reinterpret_cast<void*>(first), end - first, MADV_DONTNEED);
-    used -= bytes;
-    live.erase(found);
-    freed.push_front({address, bytes});
-    if (freed.size() > REMEMBERED) freed.pop_back();
-    release(address, spaced(bytes));
+    m.used -= bytes;
+    m.live.erase(found);
+    m.freed.push_front({address, bytes});
+    if (m.freed.size() > REMEMBERED) m.freed.pop_back();
+    release(m.gaps, address, spaced(bytes));
     return true;
 }
 
 uint8_t* device_bytes(uint64_t address, size_t bytes) {
-    std::lock_guard lock(mutex);
-    for (const auto* ranges : {&live, &host}) {
+    Memory& m = memory();
+    std::lock_guard lock(m.mutex);
+    for (const auto* ranges : {&m.live, &m.host}) {
         const auto found = holder(*ranges, address);
         if (found == ranges->end() || found->first + found->second - address < bytes) continue;
-        return reinterpret_cast<uint8_t*>(ranges == &live ? BACKING + (address - DEVICE) : address);
+        return reinterpret_cast<uint8_t*>(ranges == &m.live ? BACKING + (address - DEVICE) : address);
     }
     return nullptr;
 }
 
 bool device_range(uint64_t address, uint64_t& start, size_t& bytes) {
-    std::lock_guard lock(mutex);
-    const auto found = holder(live, address);
-    if (found == live.end()) return false;
+    Memory& m = memory();
+    std::lock_guard lock(m.mutex);
+    const auto found = holder(m.live, address);
+    if (found == m.live.end()) return false;
     start = found->first;
     bytes = found->second;
     return true;
 }
 
 std::string device_describe(uint64_t address) {
-    std::lock_guard lock(mutex);
+    Memory& m = memory();
+    std::lock_guard lock(m.mutex);
     char text[200];
-    for (const Range& r : freed)
-        if (address - r.start < r.bytes && holder(live, address) == live.end()) {
+    for (const Range& r : m.freed)
+        if (address - r.start < r.bytes && holder(m.live, address) == m.live.end()) {
             snprintf(text, sizeof text, "it is %llu bytes into an allocation of %zu bytes at %#llx that was freed",
                      static_cast<unsigned long long>(address - r.start), r.bytes, static_cast<unsigned long long>(r.start));
             return text;
         }
     uint64_t nearest = ~0ull, start = 0;
     size_t bytes = 0;
-    for (const auto& [from, size] : live) {
+    for (const auto& [from, size] : m.live) {
         const uint64_t distance = address < from ? from - address : address - from < size ? 0 : address - from - size + 1;
         if (distance >= nearest) continue;
         nearest = distance, start = from, bytes = size;
@@ -175,38 +186,44 @@ std::string device_describe(uint64_t address) {
 }
 
 size_t device_used() {
-    std::lock_guard lock(mutex);
-    return used;
+    Memory& m = memory();
+    std::lock_guard lock(m.mutex);
+    return m.used;
 }
 
 size_t device_allocations() {
-    std::lock_guard lock(mutex);
-    return live.size();
+    Memory& m = memory();
+    std::lock_guard lock(m.mutex);
+    return m.live.size();
 }
 
 void device_reset() {
     std::vector<uint64_t> all;
     {
-        std::lock_guard lock(mutex);
-        for (const auto& [start, bytes] : live) all.push_back(start);
+        Memory& m = memory();
+    std::lock_guard lock(m.mutex);
+        for (const auto& [start, bytes] : m.live) all.push_back(start);
     }
     for (uint64_t start : all) device_free(start);
 }
 
 void host_register(void* from, size_t bytes) {
-    std::lock_guard lock(mutex);
-    host[reinterpret_cast<uint64_t>(from)] = bytes;
+    Memory& m = memory();
+    std::lock_guard lock(m.mutex);
+    m.host[reinterpret_cast<uint64_t>(from)] = bytes;
 }
 
 bool host_unregister(void* from) {
-    std::lock_guard lock(mutex);
-    return host.erase(reinterpret_cast<uint64_t>(from)) != 0;
+    Memory& m = memory();
+    std::lock_guard lock(m.mutex);
+    return m.host.erase(reinterpret_cast<uint64_t>(from)) != 0;
 }
 
 bool host_registered(const void* at, size_t bytes) {
-    std::lock_guard lock(mutex);
-    const auto found = holder(host, reinterpret_cast<uint64_t>(at));
-    return found != host.end() && found->first + found->second - reinterpret_cast<uint64_t>(at) >= bytes;
+    Memory& m = memory();
+    std::lock_guard lock(m.mutex);
+    const auto found = holder(m.host, reinterpret_cast<uint64_t>(at));
+    return found != m.host.end() && found->first + found->second - reinterpret_cast<uint64_t>(at) >= bytes;
 }
 
 // ---- what accesses come to when the fast check fails

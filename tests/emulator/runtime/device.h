@@ -6,6 +6,8 @@
 
 namespace emu {
 
+// Reserves the address ranges; before any kernel runs.
+void device_start();
 // Zero when the device's memory does not suffice. New memory is filled with 0xFF: NaN in every float format.
 uint64_t device_allocate(size_t bytes);
 // False when nothing that lives begins here.
@@ -19,6 +21,11 @@ std::string device_describe(uint64_t address);
 size_t device_used();
 size_t device_allocations();
 void device_reset();
+
+// Notes for the check of reads of what was never written; nothing happens when that check is off.
+void written_forget(uint64_t address, size_t bytes);
+void written_note(uint64_t address, size_t bytes);
+void written_copy(uint64_t to, uint64_t from, size_t bytes);
 
 // Host memory that kernels may read and write.
 void host_register(void* from, size_t bytes);

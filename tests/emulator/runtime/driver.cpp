@@ -89,6 +89,7 @@ DRIVER_CALL(cuInit, unsigned flags) {
     ENTER();
     if (flags != 0) return INVALID_VALUE;
     if (device_count() == 0) return NO_DEVICE;
+    device_start();
     driver().initialised = true;
     return SUCCESS;
 }

@@ -161,21 +161,29 @@ DRIVER_CALL(cuMemHostGetDevicePointer_v2, DevicePointer* device, void* at, unsig
 // ---- copies and fills
 
 // A range is looked up when the copy runs as well: it may have been freed by then.
-static void copy_now(Context* context, uint8_t* to, uint8_t* from, size_t bytes, const char* what) {
-    if (to && from) memmove(to, from, bytes);
-    else note_fault(context, ILLEGAL_ADDRESS, std::string(what) + ": the memory was freed before the copy ran");
+// `from` and `to` are device addresses or the host's.
+static void copy_now(Context* context, uint64_t to, uint64_t from, size_t bytes, const char* what) {
+    const auto pointer = [bytes](uint64_t at) {
+        return at - DEVICE < SPAN ? device_bytes(at, bytes) : reinterpret_cast<uint8_t*>(at);
+    };
+    if (pointer(to) && pointer(from)) {
+        memmove(pointer(to), pointer(from), bytes);
+        written_copy(to, from, bytes);
+    } else {
+        note_fault(context, ILLEGAL_ADDRESS, std::string(what) + ": the memory was freed before the copy ran");
+    }
 }
 
 static int to_device(Context* context, Stream* s, DevicePointer to, const void* from, size_t bytes, bool now) {
     if (bytes == 0) return SUCCESS;
     if (!from || !device_bytes(to, bytes)) return INVALID_VALUE;
-    auto* source = static_cast<uint8_t*>(const_cast<void*>(from));
+    const auto* source = static_cast<const uint8_t*>(from);
     // Pageable memory is read before the call returns; page-locked memory when the copy runs.
     if (s->capture || host_registered(from, bytes)) {
-        enqueue(s, [=] { copy_now(context, device_bytes(to, bytes), source, bytes, "copy to the device"); });
+        enqueue(s, [=] { copy_now(context, to, reinterpret_cast<uint64_t>(source), bytes, "copy to the device"); });
     } else {
         auto kept = std::make_shared<std::vector<uint8_t>>(source, source + bytes);
-        enqueue(s, [=] { copy_now(context, device_bytes(to, bytes), kept->data(), bytes, "copy to the device"); });
+        enqueue(s, [=] { copy_now(context, to, reinterpret_cast<uint64_t>(kept->data()), bytes, "copy to the device"); });
     }
     if (now) drain(s);
     return context->fault;
@@ -185,7 +193,7 @@ static int to_host(Context* context, Stream* s, void* to, DevicePointer from, si
     if (bytes == 0) return SUCCESS;
     if (!to || !device_bytes(from, bytes)) return INVALID_VALUE;
     enqueue(s, [=] {
-        copy_now(context, static_cast<uint8_t*>(to), device_bytes(from, bytes), bytes, "copy from the device");
+        copy_now(context, reinterpret_cast<uint64_t>(to), from, bytes, "copy from the device");
     });
     // Into pageable memory the call returns only when the copy is done.
     if (now || (!s->capture && !host_registered(to, bytes))) drain(s);
@@ -196,7 +204,7 @@ static int within_device(Context* context, Stream* s, DevicePointer to, DevicePo
     if (bytes == 0) return SUCCESS;
     if (!device_bytes(to, bytes) || !device_bytes(from, bytes)) return INVALID_VALUE;
     enqueue(s, [=] {
-        copy_now(context, device_bytes(to, bytes), device_bytes(from, bytes), bytes, "copy on the device");
+        copy_now(context, to, from, bytes, "copy on the device");
     });
     return context->fault;
 }
@@ -254,6 +262,7 @@ template <class T> static int fill(Context* context, Stream* s, DevicePointer at
         uint8_t* to = device_bytes(at, count * sizeof(T));
         if (!to) return note_fault(context, ILLEGAL_ADDRESS, "fill: the memory was freed before it ran");
         for (size_t i = 0; i < count; ++i) memcpy(to + i * sizeof(T), &value, sizeof(T));
+        written_note(at, count * sizeof(T));
     });
     return context->fault;
 }

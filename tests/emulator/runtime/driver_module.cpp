@@ -123,6 +123,7 @@ int load(Context* context, Module** module, const void* bytes) {
         }
         uint8_t* to = device_bytes(m->globals, image->global_bytes);
         memcpy(to, image->initial, image->global_bytes);
+        written_note(m->globals, image->global_bytes);
         for (uint32_t i = 0; i < image->relocation_count; ++i) {
             uint8_t* word = to + image->relocations[i];
             const uint64_t address = at<uint64_t>(word) + m->globals;

@@ -16,6 +16,8 @@ namespace emu {
 // elsewhere. `granules()[i]` says how many bytes of the i-th 256 are part of a live allocation.
 constexpr uint64_t DEVICE = 0x200000000000, SPAN = 1ull << 38, BACKING = 0x300000000000, GRANULES = 0x280000000000;
 constexpr unsigned GRANULE = 256;
+// Notes of which bytes were written to, for the check of reads; same layout as the backing.
+constexpr uint64_t WRITTEN = 0x310000000000;
 inline const uint16_t* granules() { return reinterpret_cast<const uint16_t*>(GRANULES); }
 
 // Generic addresses of the other spaces, and where shared offsets begin: nothing lies at zero.
@@ -141,6 +143,10 @@ struct Block {
     Warp* warp;
     Worker* worker;
     Race* race;
+    // A note for each byte of shared memory, where reads are checked.
+    uint8_t* written;
+    // Whether accesses to shared memory, and whether those to global memory, are watched.
+    bool watches_shared, watches_global;
     uint32_t random;
 };
 
@@ -217,4 +223,7 @@ inline void copies_wait_all(Thread* t) {
 // ---- the race check of shared memory
 constexpr uint32_t READ = 0, WRITE = 1, ATOMIC = 2;
 void race_access(Thread* t, uint32_t offset, uint32_t bytes, uint32_t kind, uint32_t line);
+// That check and the one for reads of what was never written.
+void watch_shared(Thread* t, uint32_t offset, uint32_t bytes, uint32_t kind, uint32_t line);
+void watch_global(Thread* t, uint64_t address, uint32_t bytes, uint32_t kind, uint32_t line);
 }  // namespace emu

@@ -12,12 +12,14 @@ uint8_t* global_slow(Thread* t, uint64_t address, uint32_t bytes, uint32_t line,
 uint8_t* generic_slow(Thread* t, uint64_t address, uint32_t bytes, uint32_t line, bool write);
 uint8_t* local_at(Thread* t, uint64_t offset, uint32_t bytes, uint32_t line);
 
-template <uint32_t N> inline uint8_t* global_at(Thread* t, uint64_t address, uint32_t line, bool write) {
+template <uint32_t N> inline uint8_t* global_at(Thread* t, uint64_t address, uint32_t line, uint32_t kind) {
     const uint64_t offset = address - DEVICE;
     if (__builtin_expect(offset < SPAN && (address & (N - 1)) == 0 &&
-                             (offset & (GRANULE - 1)) + N <= granules()[offset / GRANULE], 1))
+                             (offset & (GRANULE - 1)) + N <= granules()[offset / GRANULE], 1)) {
+        if (__builtin_expect(t->block->watches_global, 0)) watch_global(t, address, N, kind, line);
         return reinterpret_cast<uint8_t*>(BACKING + offset);
-    return global_slow(t, address, N, line, write);
+    }
+    return global_slow(t, address, N, line, kind != READ);
 }
 
 template <uint32_t N> inline uint8_t* shared_at(Thread* t, uint32_t offset, uint32_t line, uint32_t kind) {
@@ -25,7 +27,7 @@ template <uint32_t N> inline uint8_t* shared_at(Thread* t, uint32_t offset, uint
     const uint32_t at = offset - SHARED_FIRST;
     if (__builtin_expect(at >= b->shared_bytes || b->shared_bytes - at < N || (offset & (N - 1)) != 0, 0))
         shared_fault(t, offset, N, line, kind == READ ? "read" : "write");
-    if (__builtin_expect(b->race != nullptr, 0)) race_access(t, at, N, kind, line);
+    if (__builtin_expect(b->watches_shared, 0)) watch_shared(t, at, N, kind, line);
     return b->shared + at;
 }
 
@@ -33,7 +35,7 @@ template <uint32_t N> inline uint8_t* generic_at(Thread* t, uint64_t address, ui
     if (address - SHARED_WINDOW < WINDOW)
         return shared_at<N>(t, static_cast<uint32_t>(address - SHARED_WINDOW), line, kind);
     const uint64_t offset = address - DEVICE;
-    if (__builtin_expect(offset < SPAN, 1)) return global_at<N>(t, address, line, kind != READ);
+    if (__builtin_expect(offset < SPAN, 1)) return global_at<N>(t, address, line, kind);
     return generic_slow(t, address, N, line, kind != READ);
 }
 

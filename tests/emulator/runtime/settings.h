@@ -18,6 +18,7 @@ struct Settings {
     int multiprocessors = 4;
     uint64_t memory = 8ull << 30;
     bool race_check = false;
+    bool init_check = false;
     bool lazy_streams = false;
     double timeout = 60.0;
     int devices = 1;

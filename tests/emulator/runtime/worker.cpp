@@ -210,6 +210,10 @@ void Worker::prepare(const Launch& launch, Dim id, uint64_t number) {
         if (!b.race) b.race = race_create();
         race_reset(b.race, b.threads, b.shared_bytes);
     }
+    if (settings().init_check) written_.assign(std::max(b.shared_bytes, 1u), 0);
+    b.written = settings().init_check ? written_.data() : nullptr;
+    b.watches_shared = settings().race_check || settings().init_check;
+    b.watches_global = settings().init_check;
     failure = {};
     forget_frames(stacks_, stack_count_ * (STACK + PAGE));
     for (uint32_t i = 0; i < b.warps; ++i) {
@@ -434,6 +438,7 @@ const Settings& settings() {
         number("OV_EMU_SMS", s.multiprocessors);
         number("OV_EMU_MEMORY", s.memory);
         number("OV_EMU_RACECHECK", s.race_check);
+        number("OV_EMU_INITCHECK", s.init_check);
         number("OV_EMU_TIMEOUT", s.timeout);
         number("OV_EMU_DEVICES", s.devices);
         number("OV_EMU_DRIVER", s.driver_version);

@@ -42,6 +42,7 @@ private:
     uint8_t* local_ = nullptr;
     size_t shared_room_ = 0, local_room_ = 0;
     Block block_{};
+    std::vector<uint8_t> written_;
 };
 
 // Runs a whole grid on all cores and returns the first failure.

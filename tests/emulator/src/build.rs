@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 macro_rules! runtime {
     ($($name:literal),* $(,)?) => { [$(($name, include_str!(concat!("../runtime/", $name)))),*] };
 }
-const RUNTIME: [(&str, &str); 18] = runtime!(
+const RUNTIME: [(&str, &str); 19] = runtime!(
     "api.h",
     "collectives.cpp",
     "control.cpp",
@@ -23,6 +23,7 @@ const RUNTIME: [(&str, &str); 18] = runtime!(
     "driver_module.cpp",
     "driver_stream.cpp",
     "emulator.h",
+    "initial.cpp",
     "matrix.cpp",
     "memory.h",
     "race.cpp",

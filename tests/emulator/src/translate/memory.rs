@@ -72,7 +72,7 @@ impl Writer<'_> {
             address = format!("static_cast<{}>({address} + {offset}ll)", ty.c());
         }
         Ok(match place {
-            Place::Global => format!("global_at<{bytes}>(t, {address}, {line}, {})", kind != "READ"),
+            Place::Global => format!("global_at<{bytes}>(t, {address}, {line}, {kind})"),
             Place::Shared => format!("shared_at<{bytes}>(t, {address}, {line}, {kind})"),
             Place::Local => format!("local_at(t, {address}, {bytes}, {line})"),
             Place::Param => format!("param_at<{bytes}>(t, {address}, {line})"),

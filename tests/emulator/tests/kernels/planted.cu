@@ -58,3 +58,20 @@ extern "C" __global__ void misaligned(char* base, float4* out) {
 extern "C" __global__ void trapped() { asm volatile("trap;"); }
 
 extern "C" __global__ void uninitialised(const float* in, float* out) { out[threadIdx.x] = in[threadIdx.x] + 1.0f; }
+
+extern "C" __global__ void shared_uninitialised(float* out) {
+    __shared__ float box[128];
+    if (threadIdx.x != 5) box[threadIdx.x] = threadIdx.x;
+    __syncthreads();
+    out[threadIdx.x] = box[127 - threadIdx.x];
+}
+
+extern "C" __global__ void asserted(int* out) {
+    const int v = threadIdx.x;
+    assert(v < 20);
+    out[v] = v;
+}
+
+extern "C" __global__ void endless(int* out) {
+    while (*reinterpret_cast<volatile int*>(out) != 5) {}
+}

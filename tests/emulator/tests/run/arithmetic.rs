@@ -1,0 +1,1 @@
+use crate::Case; pub fn cases() -> Vec<Case> { Vec::new() }
