@@ -272,7 +272,7 @@ void together(Thread* t, void (*finish)(Warp*), const char* what, uint32_t line)
 namespace {
 void land(Thread* t, const Copy& c) {
     if (!c.landed) {
-        memcpy(c.to, c.from, c.bytes);
+        if (c.bytes != 0) memcpy(c.to, c.from, c.bytes);
         memset(c.to + c.bytes, 0, c.zeros);
     }
     if (t->block->race) race_copy_landed(t, c.offset, c.bytes + c.zeros);
@@ -299,7 +299,7 @@ void copy_async(Thread* t, uint32_t to, uint64_t from, uint32_t bytes, uint32_t 
     const Landing landing = settings().landing;
     const bool now = landing == Landing::Eager || (landing == Landing::Mixed && (draw(b->random) & 1));
     if (now) {
-        memcpy(b->shared + at, source, used);
+        if (used != 0) memcpy(b->shared + at, source, used);
         memset(b->shared + at + used, 0, bytes - used);
     }
     // To the race check a copy is in flight until its wait, however early it lands.

@@ -31,7 +31,9 @@ extern "C" __global__ void shared_out_of_bounds(float* out) {
 }
 
 extern "C" __global__ void wrong_mask(int* out) {
-    out[threadIdx.x] = __shfl_sync(threadIdx.x < 16 ? 0xffffffffu : 0xffff0000u, static_cast<int>(threadIdx.x), 3);
+    const int v = __shfl_sync(threadIdx.x < 16 ? 0xffffffffu : 0xffff0000u, static_cast<int>(threadIdx.x), 3);
+    __syncthreads();
+    out[threadIdx.x] = v;
 }
 
 extern "C" __global__ void mask_without_itself(int* out) {

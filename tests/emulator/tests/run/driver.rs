@@ -22,7 +22,7 @@ pub fn cases() -> Vec<Case> {
         case("driver_lazy", lazy, &["OV_EMU_STREAMS=lazy"]),
         case("driver_graph", graph, STREAMS),
         case("driver_context", context, PLAIN),
-        case("driver_global", global_variable, PLAIN),
+        case("arithmetic_global", global_variable, PLAIN),
         case("driver_pointers", pointers, PLAIN),
     ]
 }
@@ -277,7 +277,7 @@ fn graph(gpu: &Gpu) -> Result<()> {
         }
         check(sys::cuGraphInstantiateWithFlags(&raw mut executable, graph, 0), "instantiate")?;
         for round in 0..2 {
-            check(sys::cuMemsetD8_v2(out.address, 0xff, 512), "clear")?;
+            check(sys::cuMemsetD8Async(out.address, 0xff, 512, stream.0), "clear")?;
             check(sys::cuGraphLaunch(executable, stream.0), "launch")?;
             check(sys::cuStreamSynchronize(stream.0), "synchronise")?;
             equal(&[out.read()?[0]], &[127.0], &format!("round {round}"))?;

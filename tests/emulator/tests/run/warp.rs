@@ -72,7 +72,7 @@ fn compact(gpu: &Gpu) -> Result<()> {
 fn collectives(gpu: &Gpu) -> Result<()> {
     let mut random = Random::new(9);
     let x: Vec<i32> = (0..32).map(|_| random.below(100) as i32).collect();
-    let rows = if gpu.arch >= 80 { 16 } else { 12 };
+    let rows = if gpu.arch >= 80 { 17 } else { 13 };
     let (dx, out) = (gpu.upload(&x)?, gpu.empty::<i32>(rows * 32)?);
     gpu.load("warp")?.launch("collectives", ((1, 1), 32, 0), args![&dx, &out])?;
     let out = out.read()?;
@@ -99,7 +99,7 @@ fn collectives(gpu: &Gpu) -> Result<()> {
         wanted.push(Box::new(|_| *x.iter().max().unwrap()));
         wanted.push(Box::new(|_| x.iter().fold(0, |a, b| a ^ b)));
     }
-    for (row, formula) in wanted.iter().enumerate().take(rows) {
+    for (row, formula) in wanted.iter().enumerate() {
         let row_wanted: Vec<i32> = (0..32).map(formula).collect();
         equal(&out[row * 32..][..32], &row_wanted, &format!("row {row}"))?;
     }
