@@ -75,17 +75,25 @@ void finish(Warp* w, Slot& slot) {
     ++w->block->worker->progress;
 }
 
+// The collective in flight of these lanes, or a free place for it: lanes may wait in one of some lanes while others,
+// done with theirs, have gone on to one of all.
+Slot& find(Warp* w, uint32_t mask) {
+    for (uint32_t left = w->meeting; left != 0; left &= left - 1)
+        if (Slot& slot = w->slots[std::countr_zero(left)]; slot.mask == mask) return slot;
+    return w->slots[std::countr_one(w->meeting)];
+}
+
 Slot& enter(Thread* t, uint32_t mask, uint32_t key, const char* what, void (*finish)(Warp*, Slot*), uint32_t line) {
     if (!(mask >> t->lane & 1))
         fail(t, Fault::Failed, line, "%s with mask %08x, which lacks the calling lane %u", what, mask, t->lane);
     Warp* w = t->warp;
-    Slot& slot = w->slots[std::countr_zero(mask)];
+    Slot& slot = find(w, mask);
     if (slot.arrived == 0) {
         slot.mask = mask;
         slot.key = key;
         slot.what = what;
         slot.finish = finish;
-        w->meeting |= 1u << std::countr_zero(mask);
+        w->meeting |= 1u << (&slot - w->slots);
     } else if (slot.mask != mask || slot.key != key) {
         fail(t, Fault::Failed, line, "divergence: %s with mask %08x, where lanes %08x wait at %s with mask %08x", what, mask,
              slot.arrived, slot.what, slot.mask);

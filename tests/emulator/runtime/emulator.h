@@ -108,7 +108,7 @@ struct Thread {
     std::vector<uint32_t> groups;
 };
 
-// A collective in flight: the lanes of a mask, at the slot of its lowest lane.
+// A collective in flight: the lanes of a mask.
 struct Slot {
     uint32_t mask, arrived, key;
     const char* what;

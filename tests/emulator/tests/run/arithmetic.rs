@@ -139,7 +139,7 @@ fn rounding(gpu: &Gpu) -> Result<()> {
             directed(f64::from((a * 1e9) as i32), To::Zero),
             x.ceil() as f32,
             x.floor() as f32,
-            round_even(y) as u32 as f32,
+            round_even(x) as u32 as f32,
             directed(x * y, To::Up),
         ]);
     }

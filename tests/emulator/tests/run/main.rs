@@ -72,7 +72,7 @@ fn child(name: &str) -> ExitCode {
     let case = cases.iter().find(|case| case.name == name).expect("a case of this name");
     let outcome = Gpu::open().and_then(|gpu| (case.run)(&gpu));
     let verdict = match (case.expect, outcome) {
-        (Expect::Success, outcome) => outcome,
+        (Expect::Success, outcome) => outcome.map_err(|error| format!("{error}\n{}", report())),
         (Expect::Report(_), Ok(())) => Err("no fault was found".into()),
         (Expect::Report(words), Err(error)) => {
             let text = report();
