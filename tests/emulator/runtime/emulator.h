@@ -70,6 +70,8 @@ struct Image {
     uint32_t relocation_count;
 };
 void register_image(const Image* image);
+// The largest target of all images.
+int newest_target();
 
 enum class Fault { None = 0, Assert = 710, Address = 700, Misaligned = 716, Timeout = 702, Failed = 719 };
 

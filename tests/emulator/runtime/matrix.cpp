@@ -92,10 +92,14 @@ uint8_t* row_at(Warp* w, unsigned rows, unsigned lane, uint32_t line, uint32_t k
 typedef uint16_t Matrix[8][8];
 
 void put_matrix(uint32_t* word, const Matrix& matrix, bool transpose) {
+    if (!transpose) {
+        memcpy(word, matrix, sizeof matrix);
+        return;
+    }
     Matrix turned;
     for (unsigned r = 0; r < 8; ++r)
         for (unsigned c = 0; c < 8; ++c) turned[r][c] = matrix[c][r];
-    memcpy(word, transpose ? turned : matrix, sizeof matrix);
+    memcpy(word, turned, sizeof turned);
 }
 
 }  // namespace

@@ -14,7 +14,8 @@ struct Settings {
     uint32_t seed = 1;
     Landing landing = Landing::Mixed;
     unsigned threads;
-    int capability = 80;
+    // Zero: that of the newest PTX in the library.
+    int capability = 0;
     int multiprocessors = 4;
     uint64_t memory = 8ull << 30;
     bool race_check = false;

@@ -435,6 +435,7 @@ const Settings& settings() {
         };
         number("OV_EMU_THREADS", s.threads);
         number("OV_EMU_CC", s.capability);
+        if (s.capability <= 0) s.capability = newest_target();
         number("OV_EMU_SMS", s.multiprocessors);
         number("OV_EMU_MEMORY", s.memory);
         number("OV_EMU_RACECHECK", s.race_check);
