@@ -20,7 +20,7 @@ void wake(Block* b, Barrier& barrier) {
     }
     // Threads that only arrived are not waiting; what they did before is seen all the same, but they are not known
     // here, so the race check takes their writes as unordered only when they use `bar.arrive`.
-    if (b->race) race_join(b->race, woken, count);
+    if (b->race) race_join(b->race, woken, count, count == b->alive);
     barrier.arrived = barrier.expected = barrier.operation = 0;
     b->barriers_in_use &= ~(1u << (&barrier - b->barriers));
     ++b->worker->progress;
@@ -189,7 +189,7 @@ void finish_warp_barrier(Warp* w, Slot* s) {
     if (!w->block->race) return;
     uint32_t joined[WARP], count = 0;
     each(s, [&](uint32_t lane) { joined[count++] = w->threads[lane].index; });
-    race_join(w->block->race, joined, count);
+    race_join(w->block->race, joined, count, count == w->block->alive);
 }
 
 // What may not meet in one collective; shuffles add their mode.

@@ -59,8 +59,8 @@ void warp_after_exit(Warp* w, uint32_t lane);
 Race* race_create();
 void race_destroy(Race* race);
 void race_reset(Race* race, uint32_t threads, uint32_t shared_bytes);
-// All of these threads have seen all that any of them did.
-void race_join(Race* race, const uint32_t* threads, uint32_t count);
+// These threads, which may be all of the block's, have seen all that any of them did.
+void race_join(Race* race, const uint32_t* threads, uint32_t count, bool all);
 void race_copy_issued(Thread* t, uint32_t offset, uint32_t bytes, uint32_t line);
 void race_copy_landed(Thread* t, uint32_t offset, uint32_t bytes);
 }  // namespace emu

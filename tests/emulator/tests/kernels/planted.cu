@@ -77,3 +77,42 @@ extern "C" __global__ void asserted(int* out) {
 extern "C" __global__ void endless(int* out) {
     while (*reinterpret_cast<volatile int*>(out) != 5) {}
 }
+
+// A lane reads what another one of its warp overwrites after a barrier of the warp: `early` overwrites before it.
+template <bool EARLY> __device__ void rotate(float* out) {
+    __shared__ float box[64];
+    const int t = threadIdx.x, base = t / 32 * 32;
+    box[t] = t;
+    __syncwarp();
+    const float v = box[base + (t + 1) % 32];
+    if (!EARLY) __syncwarp();
+    box[t] = v + 1.0f;
+    __syncthreads();
+    out[t] = box[63 - t];
+}
+extern "C" __global__ void warp_rotation(float* out) { rotate<false>(out); }
+extern "C" __global__ void warp_rotation_early(float* out) { rotate<true>(out); }
+
+// Two halves of a block hand a box over by a barrier of their own; the third pair of warps has no part in it.
+extern "C" __global__ void named_handover(float* out, int with_barrier) {
+    __shared__ float box[128];
+    const int t = threadIdx.x;
+    if (t < 64) {
+        box[t] = t;
+        asm volatile("bar.sync 3, 128;" ::: "memory");
+    } else if (t < 128) {
+        if (with_barrier) asm volatile("bar.sync 3, 128;" ::: "memory");
+        out[t] = box[t - 64];
+        if (!with_barrier) asm volatile("bar.sync 3, 128;" ::: "memory");
+    } else {
+        box[t - 64] = t;
+        out[t] = box[t - 64];
+    }
+}
+
+// Neighbouring bytes belong to different threads.
+extern "C" __global__ void bytes_side_by_side(unsigned char* out) {
+    __shared__ unsigned char box[64];
+    box[threadIdx.x] = threadIdx.x;
+    out[threadIdx.x] = box[threadIdx.x] + 1;
+}

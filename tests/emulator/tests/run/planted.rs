@@ -5,6 +5,9 @@ use crate::{Case, Expect, SCHEDULES, args};
 
 const ORDERS: &[&str] = &["OV_EMU_ORDER=fwd", "OV_EMU_ORDER=rev", "OV_EMU_ORDER=rand:7"];
 
+const CHECKED: &[&str] =
+    &["OV_EMU_RACECHECK=1", "OV_EMU_RACECHECK=1 OV_EMU_ORDER=rev", "OV_EMU_RACECHECK=1 OV_EMU_ORDER=rand:5"];
+
 pub fn cases() -> Vec<Case> {
     let case = |name, run, words, settings| Case { name, run, expect: Expect::Report(words), archs: &[], settings };
     let race = "race at offset*of shared memory: this*have no barrier between them";
@@ -12,6 +15,11 @@ pub fn cases() -> Vec<Case> {
     vec![
         ok("planted_none", correct as fn(&Gpu) -> Result<()>, SCHEDULES),
         case("missing_barrier", |g| floats(g, "missing_barrier", 128), race, &["OV_EMU_RACECHECK=1", "OV_EMU_RACECHECK=1 OV_EMU_ORDER=rand:4"]),
+        ok("warp_rotation", |g| any(g, "warp_rotation", 64), SCHEDULES),
+        case("warp_rotation_early", |g| any(g, "warp_rotation_early", 64), race, CHECKED),
+        ok("named_handover", |g| handover(g, 1), SCHEDULES),
+        case("named_handover_early", |g| handover(g, 0), race, CHECKED),
+        ok("bytes_side_by_side", |g| any(g, "bytes_side_by_side", 64), SCHEDULES),
         case("missing_warp_barrier", |g| floats(g, "missing_warp_barrier", 32), race, &["OV_EMU_RACECHECK=1"]),
         // Without the race check the poison of shared memory shows it.
         ok("missing_barrier_nan", |g| poisoned(g, "missing_barrier", 128), ORDERS),
@@ -56,6 +64,17 @@ fn floats(gpu: &Gpu, kernel: &str, threads: u32) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A kernel that writes one number per thread.
+fn any(gpu: &Gpu, kernel: &str, threads: u32) -> Result<()> {
+    let out = gpu.empty::<f32>(threads as usize)?;
+    gpu.load("planted")?.launch(kernel, ((1, 1), threads, 0), args![&out])
+}
+
+fn handover(gpu: &Gpu, with_barrier: i32) -> Result<()> {
+    let out = gpu.empty::<f32>(192)?;
+    gpu.load("planted")?.launch("named_handover", ((1, 1), 192, 0), args![&out, with_barrier])
 }
 
 fn correct(gpu: &Gpu) -> Result<()> {
