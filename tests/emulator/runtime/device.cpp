@@ -172,16 +172,16 @@ std::string device_describe(uint64_t address) {
     uint64_t nearest = ~0ull, start = 0;
     size_t bytes = 0;
     for (const auto& [from, size] : m.live) {
-        const uint64_t distance = address < from ? from - address : address - from < size ? 0 : address - from - size + 1;
+        const uint64_t distance = address < from ? from - address : address - from < size ? 0 : address - from - size;
         if (distance >= nearest) continue;
         nearest = distance, start = from, bytes = size;
     }
     if (nearest == ~0ull) return "there are no allocations";
-    if (nearest == 0) snprintf(text, sizeof text, "it runs over the end of the allocation of %zu bytes at %#llx", bytes,
+    if (address - start < bytes) snprintf(text, sizeof text, "it runs over the end of the allocation of %zu bytes at %#llx", bytes,
                                static_cast<unsigned long long>(start));
-    else snprintf(text, sizeof text, "the nearest allocation is %zu bytes at %#llx, %llu bytes %s", bytes,
-                  static_cast<unsigned long long>(start), static_cast<unsigned long long>(nearest),
-                  address < start ? "further on" : "back");
+    else snprintf(text, sizeof text, "the nearest allocation, of %zu bytes at %#llx, %s %llu bytes %s", bytes,
+                  static_cast<unsigned long long>(start), address < start ? "begins" : "ends",
+                  static_cast<unsigned long long>(nearest), address < start ? "after it" : "before it");
     return text;
 }
 

@@ -191,13 +191,14 @@ template <class T> inline T fmax_nan(T a, T b) {
 
 // Rounding other than to nearest, by the host's own rounding modes: 1 down, 2 up, 3 to zero.
 enum : unsigned { RM = 1, RP = 2, RZ = 3 };
+// The compiler can neither fold what comes of the value nor move it past this.
+template <class T> inline void opaque(T& x) { asm volatile("" : "+m"(x) : : "memory"); }
 template <unsigned MODE, class F, class... X> __attribute__((noinline)) auto rounded(F f, X... x) {
     const unsigned saved = _mm_getcsr();
     _mm_setcsr((saved & ~0x6000u) | MODE << 13);
-    // The compiler must neither fold the arithmetic nor move it out of the two calls.
-    ((void)([&] { asm volatile("" : "+m"(x) : : "memory"); }()), ...);
+    (opaque(x), ...);
     auto r = f(x...);
-    asm volatile("" : "+m"(r) : : "memory");
+    opaque(r);
     _mm_setcsr(saved);
     return r;
 }

@@ -14,8 +14,16 @@
 #include <thread>
 #include "settings.h"
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
+
 #if defined(__SANITIZE_ADDRESS__)
+#include <pthread.h>
 #include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
 // Fibers that end in the middle of a frame leave its red zones behind.
 static void forget_frames(void* from, size_t bytes) { ASAN_UNPOISON_MEMORY_REGION(from, bytes); }
 constexpr size_t STACK = 1 << 20;
@@ -61,9 +69,30 @@ ov_emu_start:
 extern "C" void ov_emu_start();
 
 namespace emu {
-namespace {
 
 constexpr size_t PAGE = 4096;
+
+// The switch, and what the sanitizer has to know about it: whose stack comes next.
+static void go(void** save, void* to, [[maybe_unused]] const Worker* worker) {
+#if defined(__SANITIZE_ADDRESS__)
+    void* frames = nullptr;
+    const auto [bottom, bytes] = worker->stack_around(to);
+    __sanitizer_start_switch_fiber(&frames, bottom, bytes);
+    ov_emu_switch(save, to);
+    __sanitizer_finish_switch_fiber(frames, nullptr, nullptr);
+#else
+    ov_emu_switch(save, to);
+#endif
+}
+
+std::pair<const void*, size_t> Worker::stack_around(const void* pointer) const {
+    const auto offset = static_cast<size_t>(static_cast<const uint8_t*>(pointer) - stacks_);
+    if (stacks_ && offset < stack_count_ * (STACK + PAGE))
+        return {stacks_ + offset / (STACK + PAGE) * (STACK + PAGE) + PAGE, STACK};
+    return {own_stack_, own_stack_bytes_};
+}
+
+namespace {
 
 uint8_t* map(size_t bytes) {
     void* p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -99,10 +128,10 @@ void fail(Thread* t, Fault fault, uint32_t line, const char* format, ...) {
     Worker* worker = t->block->worker;
     if (worker->failure.fault == Fault::None)
         worker->failure = {fault, headline(t->block->launch.kernel, line) + place(t) + ": " + text};
-    for (;;) ov_emu_switch(&t->stack, worker->scheduler);
+    for (;;) go(&t->stack, worker->scheduler, worker);
 }
 
-void leave(Thread* t) { ov_emu_switch(&t->stack, t->block->worker->next_stack(t->warp)); }
+void leave(Thread* t) { go(&t->stack, t->block->worker->next_stack(t->warp), t->block->worker); }
 
 void poll(Thread* t, const char* what, uint32_t line) {
     t->state = State::Poll;
@@ -143,8 +172,23 @@ void assert_failed(Thread* t, uint64_t message, uint64_t file, uint32_t file_lin
 
 // Where a fiber begins: `ov_emu_start` finds the thread in the register that its first switch restores.
 extern "C" __attribute__((visibility("hidden"), used)) void ov_emu_fiber(Thread* t) {
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_finish_switch_fiber(nullptr, nullptr, nullptr);
+#endif
     t->block->launch.kernel->run(t);
     exit_kernel(t);
+}
+
+Worker::Worker() {
+#if defined(__SANITIZE_ADDRESS__)
+    pthread_attr_t attributes;
+    if (pthread_getattr_np(pthread_self(), &attributes) == 0) {
+        void* bottom;
+        pthread_attr_getstack(&attributes, &bottom, &own_stack_bytes_);
+        own_stack_ = bottom;
+        pthread_attr_destroy(&attributes);
+    }
+#endif
 }
 
 Worker::~Worker() {
@@ -287,7 +331,7 @@ void Worker::schedule() {
             ran = true;
             void* to = next_stack(&w);
             if (to == scheduler) continue;
-            ov_emu_switch(&scheduler, to);
+            go(&scheduler, to, this);
             if (failure.fault != Fault::None) return;
         }
         if (ran) continue;

@@ -1,6 +1,7 @@
 // One OS thread that runs blocks, one after the other.
 #pragma once
 #include <memory>
+#include <utility>
 #include "emulator.h"
 
 namespace emu {
@@ -12,7 +13,7 @@ struct Failure {
 
 class Worker {
 public:
-    Worker() = default;
+    Worker();
     Worker(const Worker&) = delete;
     Worker& operator=(const Worker&) = delete;
     ~Worker();
@@ -22,6 +23,9 @@ public:
 
     // The stack to go on with when a fiber of this warp stops: a lane's that is ready, or the scheduler's.
     void* next_stack(Warp* warp);
+
+    // Lowest address and size of the stack that a pointer lies in.
+    std::pair<const void*, size_t> stack_around(const void* pointer) const;
 
     void* scheduler = nullptr;
     Failure failure;
@@ -34,6 +38,8 @@ private:
     void schedule();
     void report_deadlock();
 
+    const void* own_stack_ = nullptr;
+    size_t own_stack_bytes_ = 0;
     uint8_t* stacks_ = nullptr;
     uint32_t stack_count_ = 0;
     std::unique_ptr<Thread[]> threads_;

@@ -29,7 +29,7 @@ pub fn cases() -> Vec<Case> {
         case(
             "out_of_bounds",
             out_of_bounds,
-            "kernel out_of_bounds (planted.compute_*.ptx:*block (1,0,0) thread (36,0,0): write of 4 bytes*is outside all allocations: the nearest allocation is 400 bytes",
+            "kernel out_of_bounds (planted.compute_*.ptx:*block (1,0,0) thread (36,0,0): write of 4 bytes*is outside all allocations: the nearest allocation, of 400 bytes at*, ends 0 bytes before it",
             ORDERS,
         ),
         case(
