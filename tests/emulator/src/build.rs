@@ -114,7 +114,8 @@ pub fn build(options: &Options) -> Result<PathBuf, String> {
     // Loaders ask for the name without a version first.
     let plain = options.out.join("libcuda.so");
     let _ = fs::remove_file(&plain);
-    std::os::unix::fs::symlink("libcuda.so.1", &plain).map_err(|e| format!("cannot link '{}': {e}", plain.display()))?;
+    std::os::unix::fs::symlink("libcuda.so.1", &plain)
+        .map_err(|e| format!("cannot link '{}': {e}", plain.display()))?;
     Ok(library)
 }
 

@@ -35,7 +35,8 @@ pub fn tokens(source: &str) -> Result<Vec<(Token, u32)>, String> {
             let start = at;
             // `shared::cta` is one word; the colon after a label is none.
             while at < bytes.len()
-                && (is_word(bytes[at]) || (bytes[at..].starts_with(b"::") && is_word(*bytes.get(at + 2).unwrap_or(&b' '))))
+                && (is_word(bytes[at])
+                    || (bytes[at..].starts_with(b"::") && is_word(*bytes.get(at + 2).unwrap_or(&b' '))))
             {
                 at += if bytes[at] == b':' { 2 } else { 1 };
             }

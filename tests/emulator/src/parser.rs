@@ -529,7 +529,10 @@ $L_1: ts: .branchtargets $L_1, $L_2;
 
     #[test]
     fn errors_name_the_line() {
-        assert_eq!(parse(".version 8.8\n.target sm_80\n.alias a, b;").unwrap_err(), "line 3: directive '.alias' is not known");
+        assert_eq!(
+            parse(".version 8.8\n.target sm_80\n.alias a, b;").unwrap_err(),
+            "line 3: directive '.alias' is not known"
+        );
         let body = ".entry k() {\n add.s32 %r1 %r2;\n}";
         assert_eq!(parse(body).unwrap_err(), "line 2: '%r2' where ',' or ';' was expected");
     }

@@ -262,7 +262,11 @@ impl Writer<'_> {
             let (x, y) = (self.read(&args[1], ty)?, self.read(&args[2], ty)?);
             let mut value = format!("static_cast<{}>({x}) * static_cast<{}>({y})", wide.c(), wide.c());
             if adds {
-                value = format!("static_cast<{0}>({value}) + {1}", wide.unsigned().c(), self.read(&args[3], wide.unsigned())?);
+                value = format!(
+                    "static_cast<{0}>({value}) + {1}",
+                    wide.unsigned().c(),
+                    self.read(&args[3], wide.unsigned())?
+                );
             }
             return self.write(&args[0], &value, wide);
         }

@@ -64,7 +64,8 @@ fn is_matrix(i: &Instruction) -> bool {
 
 /// Whether an instruction has no effect but on its registers, so that it may run before a batch that it follows.
 fn is_plain(i: &Instruction) -> bool {
-    let pure = "mov add sub mul mad and or xor not shl shr shf lop3 prmt bfe bfi selp setp cvt cvta min max neg abs fma";
+    let pure =
+        "mov add sub mul mad and or xor not shl shr shf lop3 prmt bfe bfi selp setp cvt cvta min max neg abs fma";
     if i.op[0] == "ld" {
         return !["volatile", "relaxed", "acquire"].iter().any(|m| i.has(m));
     }
@@ -107,7 +108,8 @@ pub fn gather(body: &[Statement]) -> Vec<Step<'_>> {
                 batch.push(i);
                 continue;
             }
-            let free = reads.iter().all(|name| !written.contains(name)) && writes.iter().all(|name| !touched.contains(name));
+            let free =
+                reads.iter().all(|name| !written.contains(name)) && writes.iter().all(|name| !touched.contains(name));
             let no_store = i.op[0] != "ld" || batch.iter().all(|b| b.op[0] != "stmatrix");
             if batch.is_empty() || (is_plain(i) && free && no_store) {
                 steps.push(Step::Statement(statement));
@@ -330,7 +332,8 @@ impl Writer<'_> {
                 _ => true,
             };
             let once = before.iter().filter(|&&w| w == before[n]).count() == 1;
-            let word = if once && last(&c[n]) && d.contains(&c[n]) == (d[n] == c[n]) { before[n] } else { words.fresh() };
+            let word =
+                if once && last(&c[n]) && d.contains(&c[n]) == (d[n] == c[n]) { before[n] } else { words.fresh() };
             after.push((name.to_owned(), word));
         }
         for (name, word) in &after {
@@ -338,7 +341,13 @@ impl Writer<'_> {
         }
         let join = |list: &[usize]| list.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
         let after: Vec<usize> = after.iter().map(|(_, word)| *word).collect();
-        words.products.push(format!("{{{{{}}},{{{}}},{{{}}},{{{}}}}}", join(&a), join(&b), join(&before), join(&after)));
+        words.products.push(format!(
+            "{{{{{}}},{{{}}},{{{}}},{{{}}}}}",
+            join(&a),
+            join(&b),
+            join(&before),
+            join(&after)
+        ));
         Ok(())
     }
 }

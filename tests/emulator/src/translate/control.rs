@@ -23,7 +23,9 @@ impl Writer<'_> {
                 let index = self.read(&i.args[0], Type::U(4))?;
                 let cases: String =
                     labels.iter().enumerate().map(|(n, to)| format!("case {n}: goto {}; ", label(to))).collect();
-                format!("switch ({index}) {{ {cases}default: fail(t, Fault::Failed, {line}, \"brx.idx beyond its labels\"); }}")
+                format!(
+                    "switch ({index}) {{ {cases}default: fail(t, Fault::Failed, {line}, \"brx.idx beyond its labels\"); }}"
+                )
             }
             "ret" => "return;".into(),
             "exit" => "exit_kernel(t);".into(),
@@ -33,7 +35,9 @@ impl Writer<'_> {
             "nanosleep" => format!("poll(t, \"nanosleep\", {line});"),
             "membar" | "fence" => "__atomic_thread_fence(__ATOMIC_SEQ_CST);".into(),
             // Hints, and launches that wait for each other anyway.
-            "brkpt" | "pmevent" | "prefetch" | "prefetchu" | "applypriority" | "griddepcontrol" | "setmaxnreg" => "".into(),
+            "brkpt" | "pmevent" | "prefetch" | "prefetchu" | "applypriority" | "griddepcontrol" | "setmaxnreg" => {
+                "".into()
+            }
             _ => return Ok(None),
         };
         Ok(Some(code))
@@ -52,7 +56,8 @@ impl Writer<'_> {
         let aligned = i.op[0] == "bar" || i.has("aligned");
         if i.has("red") {
             let ty = *i.types().last().ok_or("no type")?;
-            let operation = match i.op.iter().find(|m| matches!(m.as_str(), "popc" | "and" | "or")).map(String::as_str) {
+            let operation = match i.op.iter().find(|m| matches!(m.as_str(), "popc" | "and" | "or")).map(String::as_str)
+            {
                 Some("popc") => "COUNT",
                 Some("and") => "AND",
                 _ => "OR",

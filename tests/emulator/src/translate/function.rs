@@ -76,30 +76,31 @@ pub fn parameter_bytes(parameters: &[Variable]) -> u32 {
     parameter_layout(parameters).last().map_or(0, |at| at + parameters[parameters.len() - 1].bytes)
 }
 
-fn local_variables(function: &Function) -> Vec<&Variable> {
+fn local_variables(function: &Function) -> impl Iterator<Item = &Variable> {
     let body = function.body.as_deref().unwrap_or_default();
-    let is_local = |s| match s {
-        &Statement::Variable(ref v) if v.space == Space::Local => Some(v),
+    body.iter().filter_map(|s| match s {
+        Statement::Variable(v) if v.space == Space::Local => Some(v),
         _ => None,
-    };
-    body.iter().filter_map(is_local).collect()
+    })
 }
 
 fn frame_bytes(function: &Function) -> u32 {
-    let end = local_variables(function).iter().fold(0, |end, v| align_up(end, v.align) + v.bytes);
+    let end = local_variables(function).fold(0, |end, v| align_up(end, v.align) + v.bytes);
     align_up(end, 16)
 }
 
 fn callees(function: &Function) -> HashSet<&str> {
     let body = function.body.as_deref().unwrap_or_default();
-    let named = |s| match s {
-        &Statement::Instruction(ref i) if i.op[0] == "call" => i.args.iter().find_map(|a| match a {
-            Operand::Name(name) => Some(name.as_str()),
-            _ => None,
-        }),
+    let calls = body.iter().filter_map(|s| match s {
+        Statement::Instruction(i) if i.op[0] == "call" => Some(i),
         _ => None,
-    };
-    body.iter().filter_map(named).collect()
+    });
+    let mut names = HashSet::new();
+    for i in calls {
+        // The first name is the function's; parameters stand in lists.
+        names.extend(i.args.iter().find_map(|a| if let Operand::Name(name) = a { Some(name.as_str()) } else { None }));
+    }
+    names
 }
 
 /// Local memory of one thread: the frames along the deepest chain of calls.
@@ -163,10 +164,7 @@ pub fn emit(unit: &Unit, number: usize, function: &Function) -> Result<Emitted> 
     code.push_str("    [[maybe_unused]] Block* const b = t->block;\n    [[maybe_unused]] bool carry = false;\n");
     if writer.frame > 0 {
         let frame = align_up(writer.frame, 16);
-        let _ = writeln!(
-            code,
-            "    const Frame frame_(t, {frame});\n    const uint32_t frame = frame_.start;"
-        );
+        let _ = writeln!(code, "    const Frame frame_(t, {frame});\n    const uint32_t frame = frame_.start;");
     }
     code.push_str(&writer.declarations);
     code.push_str(&writer.code);
@@ -337,7 +335,8 @@ impl<'a> Writer<'a> {
 
     fn code_of(&mut self, i: &Instruction) -> Result<String> {
         for translate in
-            [Writer::arithmetic, Writer::convert, Writer::memory, Writer::control, Writer::warp, Writer::half] as [Translate<'a>; 6]
+            [Writer::arithmetic, Writer::convert, Writer::memory, Writer::control, Writer::warp, Writer::half]
+                as [Translate<'a>; 6]
         {
             if let Some(code) = translate(self, i)? {
                 return Ok(code);

@@ -27,7 +27,8 @@ impl Writer<'_> {
         let declared: Vec<String> = parameters.iter().map(|p| format!("uint16_t {p}")).collect();
         let formula = format!("[]({}) {{ return {value}; }}", declared.join(", "));
         let sources = self.sources(i, ty)?.join(", ");
-        let call = if ty.is_pair() { format!("pairwise({formula}, {sources})") } else { format!("({formula})({sources})") };
+        let call =
+            if ty.is_pair() { format!("pairwise({formula}, {sources})") } else { format!("({formula})({sources})") };
         self.write(&i.args[0], &call, ty).map(Some)
     }
 }

@@ -97,7 +97,8 @@ impl Writer<'_> {
         let from = self.pointer(i, &i.args[1], size * results.len() as u32, Self::kind(i, "READ"))?;
         let watched = Self::watched(i);
         let get = if watched { "get_shared_state" } else { "get" };
-        let mut code = if watched { format!("poll_sometimes(t, \"{}\", {}); ", i.op.join("."), i.line) } else { String::new() };
+        let mut code =
+            if watched { format!("poll_sometimes(t, \"{}\", {}); ", i.op.join("."), i.line) } else { String::new() };
         code += &format!("const uint8_t* const p_ = {from};");
         for (n, result) in results.iter().enumerate() {
             if *result == Operand::Discard {

@@ -38,7 +38,8 @@ impl Writer<'_> {
         let modes = [("up", "UP"), ("down", "DOWN"), ("bfly", "BUTTERFLY"), ("idx", "INDEX")];
         let (_, mode) = modes.into_iter().find(|(m, _)| i.has(m)).ok_or("not translated")?;
         let x = self.sources(i, WORD)?;
-        let call = format!("const Shuffled s_ = shuffle(t, {mode}, {}, {}, {}, {}, {}); ", x[0], x[1], x[2], x[3], i.line);
+        let call =
+            format!("const Shuffled s_ = shuffle(t, {mode}, {}, {}, {}, {}, {}); ", x[0], x[1], x[2], x[3], i.line);
         Ok(call + &self.write_pair(&i.args[0], "s_.value", WORD, "s_.inside")?)
     }
 
@@ -70,8 +71,14 @@ impl Writer<'_> {
     }
 
     fn reduction(&mut self, i: &Instruction) -> Result<String> {
-        let names =
-            [("add", "SUM"), ("min", "LEAST"), ("max", "GREATEST"), ("and", "ALL_BITS"), ("or", "ANY_BITS"), ("xor", "ODD_BITS")];
+        let names = [
+            ("add", "SUM"),
+            ("min", "LEAST"),
+            ("max", "GREATEST"),
+            ("and", "ALL_BITS"),
+            ("or", "ANY_BITS"),
+            ("xor", "ODD_BITS"),
+        ];
         let (_, operation) = names.into_iter().find(|(m, _)| i.has(m)).ok_or("not translated")?;
         let ty = *i.types().last().ok_or("no type")?;
         if ty.is_float() {

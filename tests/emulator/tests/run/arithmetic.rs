@@ -39,7 +39,18 @@ fn erf(x: f64) -> f64 {
     // Simpson's rule: far below float precision on this range.
     let (n, h) = (400, x / 400.0);
     let f = |t: f64| (-t * t).exp();
-    let sum: f64 = (0..=n).map(|i| f(i as f64 * h) * if i == 0 || i == n { 1.0 } else if i % 2 == 1 { 4.0 } else { 2.0 }).sum();
+    let sum: f64 = (0..=n)
+        .map(|i| {
+            f(i as f64 * h)
+                * if i == 0 || i == n {
+                    1.0
+                } else if i % 2 == 1 {
+                    4.0
+                } else {
+                    2.0
+                }
+        })
+        .sum();
     sum * h / 3.0 * 2.0 / std::f64::consts::PI.sqrt()
 }
 
@@ -111,7 +122,13 @@ fn directed(x: f64, to: To) -> f32 {
     match to {
         To::Up if back < x => f.next_up(),
         To::Down if back > x => f.next_down(),
-        To::Zero if back.abs() > x.abs() => if x > 0.0 { f.next_down() } else { f.next_up() },
+        To::Zero if back.abs() > x.abs() => {
+            if x > 0.0 {
+                f.next_down()
+            } else {
+                f.next_up()
+            }
+        }
         _ => f,
     }
 }
@@ -119,7 +136,8 @@ fn directed(x: f64, to: To) -> f32 {
 fn rounding(gpu: &Gpu) -> Result<()> {
     let mut random = Random::new(22);
     // Few enough bits that sums and products are exact in double precision.
-    let mut short = || f32::from_bits(random.float(0.2, 9.0).to_bits() & !0x7f) * if random.bits() & 1 == 0 { 1.0 } else { -1.0 };
+    let mut short =
+        || f32::from_bits(random.float(0.2, 9.0).to_bits() & !0x7f) * if random.bits() & 1 == 0 { 1.0 } else { -1.0 };
     let pairs: Vec<(f32, f32)> = (0..500).map(|_| (short(), short())).collect();
     let (a, b): (Vec<f32>, Vec<f32>) = pairs.iter().copied().unzip();
     let n = a.len();
@@ -189,7 +207,7 @@ fn integer_results(a: i32, b: i32) -> [i64; 40] {
         ((i128::from(wa) * i128::from(wb)) >> 64) as i64,
         if b != 0 { signed(a / b) } else { 0 },
         if b != 0 { signed(a % b) } else { 0 },
-        if ub != 0 { unsigned(ua / ub) } else { 0 },
+        unsigned(ua.checked_div(ub).unwrap_or(0)),
         wa / wb,
         wa % wb,
         signed(a.min(b)),
@@ -221,7 +239,23 @@ fn conversions(gpu: &Gpu) -> Result<()> {
     let mut random = Random::new(24);
     let mut x: Vec<f32> = (0..300).map(|_| random.float(-300.0, 300.0)).collect();
     x.extend((0..100).map(|_| random.float(-1e10, 1e10)));
-    x.extend([0.0, -0.0, 0.5, 1.5, 2.5, -0.5, 65504.0, 65519.9, 65520.0, 1e20, -1e20, 6e-8, 1e-7, f32::MAX, 2_147_483_648.0]);
+    x.extend([
+        0.0,
+        -0.0,
+        0.5,
+        1.5,
+        2.5,
+        -0.5,
+        65504.0,
+        65519.9,
+        65520.0,
+        1e20,
+        -1e20,
+        6e-8,
+        1e-7,
+        f32::MAX,
+        2_147_483_648.0,
+    ]);
     let n = x.len();
     let (dx, out) = (gpu.upload(&x)?, gpu.empty::<f64>(n * 16)?);
     gpu.load("arithmetic")?.launch("conversions", shape(n), args![&dx, &out, n as i32])?;
@@ -264,7 +298,13 @@ fn halves(gpu: &Gpu) -> Result<()> {
     let mut one = || f16::from_f32(random.float(-3.0, 3.0));
     let mut pairs: Vec<(f16, f16)> = (0..400).map(|_| (one(), one())).collect();
     let s = f16::from_f32;
-    pairs.extend([(s(0.5), s(0.5)), (s(0.0), s(1.0)), (f16::INFINITY, s(1.0)), (s(60000.0), s(10000.0)), (s(-1.0), s(-1.0))]);
+    pairs.extend([
+        (s(0.5), s(0.5)),
+        (s(0.0), s(1.0)),
+        (f16::INFINITY, s(1.0)),
+        (s(60000.0), s(10000.0)),
+        (s(-1.0), s(-1.0)),
+    ]);
     let (x, y): (Vec<f16>, Vec<f16>) = pairs.iter().copied().unzip();
     let n = x.len();
     let columns = if gpu.arch >= 80 { 32 } else { 28 };
@@ -280,10 +320,38 @@ fn halves(gpu: &Gpu) -> Result<()> {
         let bf = |v: f64| f64::from(bf16::from_f64(v).to_f32());
         let (cx, dx) = (c.to_f64(), d.to_f64());
         let wanted = [
-            r(x + y), r(x - y), r(x * y), r(x * y + x), -x, x.abs(), x.max(y), x.min(y), r(x / y), r(x.exp()), r(x.abs().sqrt()),
-            r(x + y), r(x + y), r(x * y), r(x * y), r(x * y + x), r(x * y + y), x.max(y), x.max(y),
-            flag(x > y), flag(x > y), flag(y > x), x, 0.5, r(x * y + x).max(0.0), sat(x + y), sat(x + y), sat(x + y),
-            bf(cx + dx), bf(cx * dx + cx), cx.max(dx), bf(cx * dx),
+            r(x + y),
+            r(x - y),
+            r(x * y),
+            r(x * y + x),
+            -x,
+            x.abs(),
+            x.max(y),
+            x.min(y),
+            r(x / y),
+            r(x.exp()),
+            r(x.abs().sqrt()),
+            r(x + y),
+            r(x + y),
+            r(x * y),
+            r(x * y),
+            r(x * y + x),
+            r(x * y + y),
+            x.max(y),
+            x.max(y),
+            flag(x > y),
+            flag(x > y),
+            flag(y > x),
+            x,
+            0.5,
+            r(x * y + x).max(0.0),
+            sat(x + y),
+            sat(x + y),
+            sat(x + y),
+            bf(cx + dx),
+            bf(cx * dx + cx),
+            cx.max(dx),
+            bf(cx * dx),
         ];
         for (column, w) in wanted.iter().enumerate().take(columns) {
             let f = f64::from(found[row * 32 + column]);

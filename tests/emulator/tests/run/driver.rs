@@ -32,18 +32,18 @@ fn expect(status: CUresult, wanted: CUresult, what: &str) -> Result<()> {
 }
 
 use CUresult::{
-    CUDA_ERROR_ILLEGAL_ADDRESS as ILLEGAL, CUDA_ERROR_INVALID_CONTEXT as NO_CONTEXT, CUDA_ERROR_INVALID_HANDLE as HANDLE,
-    CUDA_ERROR_INVALID_IMAGE as BAD_IMAGE, CUDA_ERROR_INVALID_PTX as BAD_PTX, CUDA_ERROR_INVALID_VALUE as VALUE,
-    CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES as RESOURCES, CUDA_ERROR_NO_BINARY_FOR_GPU as NO_BINARY,
-    CUDA_ERROR_NOT_FOUND as NOT_FOUND, CUDA_ERROR_OUT_OF_MEMORY as MEMORY, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED as CAPTURING,
-    CUDA_SUCCESS as OK,
+    CUDA_ERROR_ILLEGAL_ADDRESS as ILLEGAL, CUDA_ERROR_INVALID_CONTEXT as NO_CONTEXT,
+    CUDA_ERROR_INVALID_HANDLE as HANDLE, CUDA_ERROR_INVALID_IMAGE as BAD_IMAGE, CUDA_ERROR_INVALID_PTX as BAD_PTX,
+    CUDA_ERROR_INVALID_VALUE as VALUE, CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES as RESOURCES,
+    CUDA_ERROR_NO_BINARY_FOR_GPU as NO_BINARY, CUDA_ERROR_NOT_FOUND as NOT_FOUND, CUDA_ERROR_OUT_OF_MEMORY as MEMORY,
+    CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED as CAPTURING, CUDA_SUCCESS as OK,
 };
 
 fn device(gpu: &Gpu) -> Result<()> {
     let (mut bytes, mut count, mut version) = (0, 0, 0);
     let mut number = [0i32; 3];
     use sys::CUdevice_attribute as A;
-    // SAFETY: live out-parameters.
+    // SAFETY: every out-parameter is a live variable of the right type.
     unsafe {
         check(sys::cuDeviceTotalMem_v2(&raw mut bytes, 0), "memory")?;
         check(sys::cuDeviceGetCount(&raw mut count), "count")?;
@@ -56,7 +56,11 @@ fn device(gpu: &Gpu) -> Result<()> {
         for (value, attribute) in number.iter_mut().zip(wanted) {
             check(sys::cuDeviceGetAttribute(value, attribute, 0), "attribute")?;
         }
-        expect(sys::cuDeviceGetAttribute(&raw mut number[0], A::CU_DEVICE_ATTRIBUTE_WARP_SIZE, 5), CUresult::CUDA_ERROR_INVALID_DEVICE, "device 5")?;
+        expect(
+            sys::cuDeviceGetAttribute(&raw mut number[0], A::CU_DEVICE_ATTRIBUTE_WARP_SIZE, 5),
+            CUresult::CUDA_ERROR_INVALID_DEVICE,
+            "device 5",
+        )?;
     }
     equal(&number[1..], &[0, 163 << 10], "attributes")?;
     equal(&[bytes, count as usize], &[3_000_000, 1], "device")?;
@@ -75,7 +79,11 @@ fn memory(gpu: &Gpu) -> Result<()> {
     // SAFETY: the stand-in checks every range; that is what is tested.
     unsafe {
         let mut buffer = [0u8; 16];
-        expect(sys::cuMemcpyDtoH_v2(buffer.as_mut_ptr().cast(), first.address + 599_990, 16), VALUE, "copy over the end")?;
+        expect(
+            sys::cuMemcpyDtoH_v2(buffer.as_mut_ptr().cast(), first.address + 599_990, 16),
+            VALUE,
+            "copy over the end",
+        )?;
         expect(sys::cuMemcpyHtoD_v2(first.address + 600_000, buffer.as_ptr().cast(), 1), VALUE, "copy past the end")?;
         expect(sys::cuMemsetD32Async(first.address + 2, 0, 1, null_mut()), VALUE, "misaligned fill")?;
         expect(sys::cuMemFree_v2(first.address + 256), VALUE, "free in the middle")?;
@@ -86,7 +94,7 @@ fn memory(gpu: &Gpu) -> Result<()> {
     }
     let address = first.address;
     drop(first);
-    // SAFETY: as above.
+    // SAFETY: every range is checked by the stand-in, as above.
     unsafe { expect(sys::cuMemFree_v2(address), VALUE, "freed twice")? };
     equal(&[gpu::live_bytes()], &[0], "live")
 }
@@ -107,7 +115,7 @@ fn launch_limits(gpu: &Gpu) -> Result<()> {
     fails(&planted, "shared_out_of_bounds", ((1, 1), 1, (48 << 10) + 1), VALUE)?;
     let function = planted.function("shared_out_of_bounds")?;
     use sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as LIMIT;
-    // SAFETY: a live function.
+    // SAFETY: a live function of the module above.
     unsafe {
         expect(sys::cuFuncSetAttribute(function, LIMIT, (163 << 10) + 1), VALUE, "beyond the device")?;
         expect(sys::cuFuncSetAttribute(function, LIMIT, 100 << 10), OK, "within the device")?;
@@ -125,7 +133,7 @@ fn images(gpu: &Gpu) -> Result<()> {
         // SAFETY: whole images or text with a NUL.
         let status = unsafe { sys::cuModuleLoadData(&raw mut module, bytes.as_ptr().cast()) };
         if status == OK {
-            // SAFETY: loaded once.
+            // SAFETY: loaded right above, unloaded only here.
             unsafe { sys::cuModuleUnload(module) };
         }
         status
@@ -140,7 +148,11 @@ fn images(gpu: &Gpu) -> Result<()> {
     let older = std::fs::read(gpu::kernels().join("warp.compute_75.ptx")).unwrap();
     expect(status(&older), OK, "older PTX")?;
     let mut changed = gpu.ptx("warp");
-    let at = changed.windows(9).position(|w| w == b"bar.sync\x20").or_else(|| changed.windows(8).position(|w| w == b"bar.sync")).unwrap();
+    let at = changed
+        .windows(9)
+        .position(|w| w == b"bar.sync\x20")
+        .or_else(|| changed.windows(8).position(|w| w == b"bar.sync"))
+        .unwrap();
     changed[at] = b'c';
     expect(status(&changed), BAD_PTX, "other PTX")?;
     if !report().contains("none of those that were translated") {
@@ -212,7 +224,7 @@ impl Stream {
 }
 impl Drop for Stream {
     fn drop(&mut self) {
-        // SAFETY: made once, destroyed once.
+        // SAFETY: made once, destroyed once, and only here.
         let _ = unsafe { sys::cuStreamDestroy_v2(self.0) };
     }
 }
@@ -252,7 +264,7 @@ fn lazy(gpu: &Gpu) -> Result<()> {
     if !out.read()?[0].is_nan() {
         return Err("the kernel ran before anybody waited".into());
     }
-    // SAFETY: a live stream.
+    // SAFETY: a live stream of this context.
     unsafe {
         expect(sys::cuStreamQuery(stream.0), CUresult::CUDA_ERROR_NOT_READY, "query")?;
         check(sys::cuStreamSynchronize(stream.0), "synchronise")?;
@@ -265,7 +277,7 @@ fn graph(gpu: &Gpu) -> Result<()> {
     let module = gpu.load("planted")?;
     let out = gpu.empty::<f32>(128)?;
     let (mut graph, mut executable) = (null_mut(), null_mut());
-    // SAFETY: live handles throughout.
+    // SAFETY: every handle is live from its making to its destruction.
     unsafe {
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         check(sys::cuStreamBeginCapture_v2(stream.0, mode), "begin")?;

@@ -27,14 +27,21 @@ pub fn cases() -> Vec<Case> {
             &[],
             &["OV_EMU_RACECHECK=1"],
         ),
-        case("gemm_refill_wrong", |g| wrong(g, "gemm_no_refill_barrier"), Expect::Success, &[], &["OV_EMU_CPASYNC=eager"]),
+        case(
+            "gemm_refill_wrong",
+            |g| wrong(g, "gemm_no_refill_barrier"),
+            Expect::Success,
+            &[],
+            &["OV_EMU_CPASYNC=eager"],
+        ),
     ]
 }
 
 /// The largest error relative to the sum of magnitudes; NaN counts as infinite.
 fn error_of(gpu: &Gpu, kernel: &str, m: usize, n: usize, k: usize) -> Result<f64> {
     let mut random = Random::new((m * 31 + n * 7 + k) as u64);
-    let mut halves = |count: usize| -> Vec<f16> { (0..count).map(|_| f16::from_f32(random.float(-1.0, 1.0))).collect() };
+    let mut halves =
+        |count: usize| -> Vec<f16> { (0..count).map(|_| f16::from_f32(random.float(-1.0, 1.0))).collect() };
     let (a, b) = (halves(m * k), halves(n * k));
     let (da, db, dc) = (gpu.upload(&a)?, gpu.upload(&b)?, gpu.empty::<f32>(m * n)?);
     let grid = (n.div_ceil(64) as u32, m.div_ceil(64) as u32);
@@ -79,7 +86,8 @@ fn wrong(gpu: &Gpu, kernel: &str) -> Result<()> {
 
 fn bf16_product(gpu: &Gpu) -> Result<()> {
     let mut random = Random::new(5);
-    let mut halves = |count: usize| -> Vec<bf16> { (0..count).map(|_| bf16::from_f32(random.float(-2.0, 2.0))).collect() };
+    let mut halves =
+        |count: usize| -> Vec<bf16> { (0..count).map(|_| bf16::from_f32(random.float(-2.0, 2.0))).collect() };
     let (a, b) = (halves(256), halves(128));
     let (da, db, dc) = (gpu.upload(&a)?, gpu.upload(&b)?, gpu.empty::<f32>(128)?);
     gpu.load("gemm")?.launch("mma_bf16", ((1, 1), 32, 0), args![&da, &db, &dc])?;

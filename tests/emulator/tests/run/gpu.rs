@@ -20,25 +20,25 @@ fn control<T: Copy>(name: &str) -> T {
 
 pub fn calls(name: &str) -> u64 {
     let name = CString::new(name).unwrap();
-    // SAFETY: a live string.
+    // SAFETY: a live string that ends with a NUL.
     unsafe { control::<unsafe extern "C" fn(*const c_char) -> u64>("ovEmuCalls")(name.as_ptr()) }
 }
 
 pub fn fail_next(what: &str) {
     let what = CString::new(what).unwrap();
-    // SAFETY: a live string.
+    // SAFETY: a live string that ends with a NUL.
     unsafe { control::<unsafe extern "C" fn(*const c_char)>("ovEmuFail")(what.as_ptr()) }
 }
 
 pub fn live_bytes() -> u64 {
-    // SAFETY: no preconditions.
+    // SAFETY: the function has no preconditions at all.
     unsafe { control::<unsafe extern "C" fn() -> u64>("ovEmuLiveBytes")() }
 }
 
 /// What the emulator said last.
 pub fn report() -> String {
     let mut text = vec![0u8; 2000];
-    // SAFETY: as many bytes as are told.
+    // SAFETY: the buffer has as many bytes as are told.
     unsafe {
         control::<unsafe extern "C" fn(*mut u8, usize) -> usize>("ovEmuReport")(text.as_mut_ptr(), text.len());
     }
@@ -57,7 +57,7 @@ pub fn kernels() -> PathBuf {
 
 impl Gpu {
     pub fn open() -> Result<Gpu> {
-        // SAFETY: live out-parameters throughout.
+        // SAFETY: every out-parameter is a live variable throughout.
         unsafe {
             if !sys::is_culib_present() {
                 return Err("libcuda.so.1 was not found".into());
@@ -91,7 +91,7 @@ impl Gpu {
     pub fn empty<T: Copy>(&self, count: usize) -> Result<Buffer<T>> {
         let mut address = 0;
         let bytes = count * size_of::<T>();
-        // SAFETY: a live out-parameter.
+        // SAFETY: the out-parameter is a live variable.
         check(unsafe { sys::cuMemAlloc_v2(&raw mut address, bytes) }, "cuMemAlloc_v2")?;
         Ok(Buffer { address, count, of: PhantomData })
     }
@@ -105,7 +105,7 @@ impl Gpu {
     }
 
     pub fn synchronise(&self) -> Result<()> {
-        // SAFETY: no preconditions.
+        // SAFETY: the function has no preconditions at all.
         check(unsafe { sys::cuCtxSynchronize() }, "cuCtxSynchronize")
     }
 }
@@ -131,7 +131,7 @@ impl<T: Copy> Buffer<T> {
 
 impl<T> Drop for Buffer<T> {
     fn drop(&mut self) {
-        // SAFETY: allocated once, freed once.
+        // SAFETY: allocated once, freed once, and only here.
         let _ = unsafe { sys::cuMemFree_v2(self.address) };
     }
 }
@@ -167,7 +167,7 @@ impl Module {
     pub fn function(&self, name: &str) -> Result<sys::CUfunction> {
         let text = CString::new(name).unwrap();
         let mut function = std::ptr::null_mut();
-        // SAFETY: a live string and out-parameter.
+        // SAFETY: a live string and a live out-parameter.
         let found = unsafe { sys::cuModuleGetFunction(&raw mut function, self.0, text.as_ptr()) };
         check(found, &format!("cuModuleGetFunction {name}"))?;
         Ok(function)
@@ -201,14 +201,14 @@ impl Module {
     /// Launches and waits.
     pub fn launch(&self, name: &str, shape: ((u32, u32), u32, u32), args: &[Arg<'_>]) -> Result<()> {
         self.queue(name, shape, std::ptr::null_mut(), args)?;
-        // SAFETY: no preconditions.
+        // SAFETY: the function has no preconditions at all.
         check(unsafe { sys::cuCtxSynchronize() }, &format!("running {name}"))
     }
 }
 
 impl Drop for Module {
     fn drop(&mut self) {
-        // SAFETY: loaded once, unloaded once.
+        // SAFETY: loaded once, unloaded once, and only here.
         let _ = unsafe { sys::cuModuleUnload(self.0) };
     }
 }

@@ -49,7 +49,10 @@ pub const SCHEDULES: &[&str] = &[
 ];
 
 fn cases() -> Vec<Case> {
-    [arithmetic::cases(), warp::cases(), gemm::cases(), planted::cases(), driver::cases()].into_iter().flatten().collect()
+    [arithmetic::cases(), warp::cases(), gemm::cases(), planted::cases(), driver::cases()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn main() -> ExitCode {
@@ -76,7 +79,11 @@ fn child(name: &str) -> ExitCode {
         (Expect::Report(_), Ok(())) => Err("no fault was found".into()),
         (Expect::Report(words), Err(error)) => {
             let text = report();
-            if matches_words(&text, words) { Ok(()) } else { Err(format!("{error}; reported: '{text}', wanted: '{words}'")) }
+            if matches_words(&text, words) {
+                Ok(())
+            } else {
+                Err(format!("{error}; reported: '{text}', wanted: '{words}'"))
+            }
         }
     };
     match verdict {
@@ -139,7 +146,8 @@ fn parent(wanted: &str) -> Result<()> {
         let archs = if case.archs.is_empty() { &ARCHS } else { case.archs };
         for arch in archs {
             for settings in case.settings {
-                let sanitizers = if sanitizes(&format!("{} _80", case.name)) && *arch == 80 { &[false, true][..] } else { &[false] };
+                let sanitizers =
+                    if sanitizes(&format!("{} _80", case.name)) && *arch == 80 { &[false, true][..] } else { &[false] };
                 for &sanitize in sanitizers {
                     let folder = if sanitize { &sanitized } else { &plain };
                     let start = Instant::now();

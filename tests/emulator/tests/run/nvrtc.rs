@@ -39,16 +39,18 @@ impl Nvrtc {
         type Compile = unsafe extern "C" fn(Program, c_int, *const *const c_char) -> c_int;
         let text = std::fs::read_to_string(source).map_err(|e| format!("{}: {e}", source.display()))?;
         let text = CString::new(text).map_err(|e| e.to_string())?;
-        let name = CString::new(source.file_name().unwrap_or_default().to_string_lossy().into_owned()).unwrap_or_default();
+        let name =
+            CString::new(source.file_name().unwrap_or_default().to_string_lossy().into_owned()).unwrap_or_default();
         let options: Vec<CString> =
             [format!("--gpu-architecture={target}"), format!("-I{}", self.include), "-std=c++17".into()]
                 .into_iter()
                 .map(|o| CString::new(o).map_err(|e| e.to_string()))
                 .collect::<Result<_, _>>()?;
         let pointers: Vec<*const c_char> = options.iter().map(|o| o.as_ptr()).collect();
-        let (create, compile) = (self.get::<Create>("nvrtcCreateProgram")?, self.get::<Compile>("nvrtcCompileProgram")?);
+        let (create, compile) =
+            (self.get::<Create>("nvrtcCreateProgram")?, self.get::<Compile>("nvrtcCompileProgram")?);
         let mut program = std::ptr::null_mut();
-        // SAFETY: live strings; no headers.
+        // SAFETY: live strings, and no headers to go with them.
         let made =
             unsafe { create(&raw mut program, text.as_ptr(), name.as_ptr(), 0, std::ptr::null(), std::ptr::null()) };
         if made != 0 {
@@ -67,7 +69,7 @@ impl Nvrtc {
         type Bytes = unsafe extern "C" fn(Program, *mut c_char) -> c_int;
         let (size, copy) = (self.get::<Size>(&format!("{what}Size"))?, self.get::<Bytes>(what)?);
         let mut n = 0;
-        // SAFETY: a live program.
+        // SAFETY: a live program and a live out-parameter.
         let sized = unsafe { size(program, &raw mut n) };
         let mut bytes = vec![0u8; n];
         // SAFETY: as many bytes as were asked for.

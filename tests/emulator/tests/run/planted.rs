@@ -14,7 +14,12 @@ pub fn cases() -> Vec<Case> {
     let ok = |name, run, settings| Case { name, run, expect: Expect::Success, archs: &[], settings };
     vec![
         ok("planted_none", correct as fn(&Gpu) -> Result<()>, SCHEDULES),
-        case("missing_barrier", |g| floats(g, "missing_barrier", 128), race, &["OV_EMU_RACECHECK=1", "OV_EMU_RACECHECK=1 OV_EMU_ORDER=rand:4"]),
+        case(
+            "missing_barrier",
+            |g| floats(g, "missing_barrier", 128),
+            race,
+            &["OV_EMU_RACECHECK=1", "OV_EMU_RACECHECK=1 OV_EMU_ORDER=rand:4"],
+        ),
         ok("warp_rotation", |g| any(g, "warp_rotation", 64), SCHEDULES),
         case("warp_rotation_early", |g| any(g, "warp_rotation_early", 64), race, CHECKED),
         ok("named_handover", |g| handover(g, 1), SCHEDULES),
@@ -24,8 +29,18 @@ pub fn cases() -> Vec<Case> {
         // Without the race check the poison of shared memory shows it.
         ok("missing_barrier_nan", |g| poisoned(g, "missing_barrier", 128), ORDERS),
         ok("uninitialised_nan", uninitialised, ORDERS),
-        case("uninitialised", uninitialised, "uninitialised*read of 4 bytes*that nothing was written to", &["OV_EMU_INITCHECK=1"]),
-        case("shared_uninitialised", |g| floats(g, "shared_uninitialised", 128), "shared_uninitialised*offset*of shared memory that nothing was written to", &["OV_EMU_INITCHECK=1"]),
+        case(
+            "uninitialised",
+            uninitialised,
+            "uninitialised*read of 4 bytes*that nothing was written to",
+            &["OV_EMU_INITCHECK=1"],
+        ),
+        case(
+            "shared_uninitialised",
+            |g| floats(g, "shared_uninitialised", 128),
+            "shared_uninitialised*offset*of shared memory that nothing was written to",
+            &["OV_EMU_INITCHECK=1"],
+        ),
         case(
             "out_of_bounds",
             out_of_bounds,
@@ -41,15 +56,35 @@ pub fn cases() -> Vec<Case> {
             "write of 4 bytes at offset 256 of shared memory: the block has 256 bytes, 256 of them dynamic",
             ORDERS,
         ),
-        case("wrong_mask", |g| ints(g, "wrong_mask"), "divergence: shfl.idx with mask ffffffff lacks lanes ffff0000; lane 16 is at a barrier", ORDERS),
+        case(
+            "wrong_mask",
+            |g| ints(g, "wrong_mask"),
+            "divergence: shfl.idx with mask ffffffff lacks lanes ffff0000; lane 16 is at a barrier",
+            ORDERS,
+        ),
         case("mask_without_itself", |g| ints(g, "mask_without_itself"), "which lacks the calling lane 31", ORDERS),
-        case("divergent_shuffle", |g| ints(g, "divergent_shuffle"), "divergence: shfl.bfly with mask ffffffff lacks lanes", ORDERS),
-        case("barrier_for_some", |g| ints(g, "barrier_for_some"), "deadlock: 32 of 64 threads have come to barrier 1", ORDERS),
+        case(
+            "divergent_shuffle",
+            |g| ints(g, "divergent_shuffle"),
+            "divergence: shfl.bfly with mask ffffffff lacks lanes",
+            ORDERS,
+        ),
+        case(
+            "barrier_for_some",
+            |g| ints(g, "barrier_for_some"),
+            "deadlock: 32 of 64 threads have come to barrier 1",
+            ORDERS,
+        ),
         case("misaligned", misaligned, "read of 16 bytes at*which is not aligned to them", ORDERS),
         case("trapped", |g| g.load("planted")?.launch("trapped", ((1, 1), 1, 0), args![]), "trapped*trap", ORDERS),
         case("asserted", |g| ints(g, "asserted"), "assertion 'v < 20' in planted.cu", ORDERS),
         case("freed", freed, "write of 4 bytes at*bytes into an allocation of 400 bytes at*that was freed", ORDERS),
-        case("null_pointer", |g| g.load("planted")?.launch("correct", ((1, 1), 128, 0), &[crate::gpu::Arg::Pointer(0)]), "write of 4 bytes at 0", ORDERS),
+        case(
+            "null_pointer",
+            |g| g.load("planted")?.launch("correct", ((1, 1), 128, 0), &[crate::gpu::Arg::Pointer(0)]),
+            "write of 4 bytes at 0",
+            ORDERS,
+        ),
         case("endless", |g| ints(g, "endless"), "no progress: still waiting at ld.volatile", &["OV_EMU_TIMEOUT=1"]),
         case("host_pointer", host_pointer, "is outside all allocations", ORDERS),
     ]

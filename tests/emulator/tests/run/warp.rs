@@ -39,7 +39,8 @@ fn reduce_sum(gpu: &Gpu) -> Result<()> {
     let module = gpu.load("warp")?;
     for (n, grid, block) in [(0, 1, 32), (1, 1, 64), (1000, 3, 128), (40_003, 5, 256)] {
         let x = values(n);
-        let (dx, sum, least) = (gpu.upload(&[x.as_slice(), &[0.0]].concat())?, gpu.upload(&[0f32])?, gpu.upload(&[!0u32])?);
+        let (dx, sum, least) =
+            (gpu.upload(&[x.as_slice(), &[0.0]].concat())?, gpu.upload(&[0f32])?, gpu.upload(&[!0u32])?);
         module.launch("reduce_sum", ((grid, 1), block, 0), args![&dx, &sum, &least, n as i32])?;
         let wanted: f64 = x.iter().map(|&v| f64::from(v)).sum();
         let found = f64::from(sum.read()?[0]);
@@ -115,8 +116,7 @@ fn hash_count(gpu: &Gpu) -> Result<()> {
     gpu.load("warp")?.launch("hash_count", ((24, 1), 128, 0), args![&dk, &ds, &dc, n, slots as i32 - 1])?;
     let mut wanted: HashMap<u64, u32> = HashMap::new();
     keys.iter().for_each(|k| *wanted.entry(*k).or_default() += 1);
-    let found: HashMap<u64, u32> =
-        ds.read()?.into_iter().zip(dc.read()?).filter(|(key, _)| *key != !0).collect();
+    let found: HashMap<u64, u32> = ds.read()?.into_iter().zip(dc.read()?).filter(|(key, _)| *key != !0).collect();
     if found == wanted { Ok(()) } else { Err(format!("{} keys, wanted {}", found.len(), wanted.len())) }
 }
 
@@ -140,7 +140,18 @@ fn atomics(gpu: &Gpu) -> Result<()> {
     let all = |f: &dyn Fn(i32) -> i32| (0..threads).map(f).fold(0, |a, b| a ^ b);
     let ors = (0..threads).fold(0, |a, t| a | 1 << (t % 31));
     // inc wraps after 9: 96 steps from 0.
-    let wanted = [threads * (threads - 1) / 2, threads - 1, 1 - threads, ors, all(&|t| t), -2 * threads, threads % 10, 77, 0, -1000];
+    let wanted = [
+        threads * (threads - 1) / 2,
+        threads - 1,
+        1 - threads,
+        ors,
+        all(&|t| t),
+        -2 * threads,
+        threads % 10,
+        77,
+        0,
+        -1000,
+    ];
     equal(&i.read()?, &wanted, "ints")?;
     // dec wraps to 50 below 0: 7 steps to 0, then 51 to 0 again, 38 more from 50 on.
     equal(&u.read()?, &[0, 50 - (threads as u32 - 7 - 51 - 1)], "unsigned")?;
@@ -162,8 +173,7 @@ fn named_barriers(gpu: &Gpu) -> Result<()> {
 /// Blocks that hand over to the last one by a fence and a counter.
 fn last_block(gpu: &Gpu) -> Result<()> {
     let x: Vec<i32> = (0..1000).map(|i| i * 7 % 31).collect();
-    let (dx, parts, counter, out) =
-        (gpu.upload(&x)?, gpu.empty::<i32>(8)?, gpu.upload(&[0u32])?, gpu.empty::<i32>(1)?);
+    let (dx, parts, counter, out) = (gpu.upload(&x)?, gpu.empty::<i32>(8)?, gpu.upload(&[0u32])?, gpu.empty::<i32>(1)?);
     gpu.load("warp")?.launch("last_block", ((8, 1), 64, 0), args![&dx, &parts, &counter, &out, 1000])?;
     equal(&out.read()?, &[x.iter().sum()], "sum")
 }
