@@ -36,7 +36,7 @@
 
 // Number of the binary interface this header describes. It grows when functions or fields are added; a library of a
 // higher number serves clients of a lower one.
-#define OV3D_ABI_VERSION 1
+#define OV3D_ABI_VERSION 2
 
 // Something went wrong; the call's status says so too.
 #define OV3D_LOG_ERROR 1
@@ -46,6 +46,9 @@
 
 // The host's processor.
 #define OV3D_DEVICE_CPU 0
+
+// An NVIDIA GPU.
+#define OV3D_DEVICE_CUDA 1
 
 // The network reads constant ones: colours have no effect.
 #define OV3D_INPUT_ONES 0
@@ -149,20 +152,24 @@ typedef struct ov3d_log_desc {
 typedef struct ov3d_device_info {
     // Set by `ov3d_device_info_init`.
     uint32_t struct_size;
-    // `OV3D_DEVICE_CPU`.
+    // `OV3D_DEVICE_CPU` or `OV3D_DEVICE_CUDA`.
     int32_t kind;
     // 1 if sessions can be created on it, 0 with the reason in `reason`.
     int32_t usable;
-    // CUDA's number of the device, or -1.
+    // CUDA's number of the device; -1 for the CPU, and for the entry that tells why there is no CUDA device.
     int32_t cuda_ordinal;
     // Bytes of its memory; 0 if unknown.
     uint64_t memory;
-    // Its UUID; zeros for the CPU.
+    // Its UUID as the driver gives it; zeros for the CPU.
     uint8_t uuid[16];
     // Its name, NUL-terminated.
     char name[128];
     // Why it cannot be used, NUL-terminated; empty if it can.
     char reason[256];
+    // Major compute capability of a CUDA device, else 0. Since interface 2.
+    int32_t capability_major;
+    // Minor compute capability of a CUDA device, else 0. Since interface 2.
+    int32_t capability_minor;
 } ov3d_device_info;
 
 // How to load a model.
@@ -451,6 +458,10 @@ typedef struct ov3d_timings {
 // The result was not ready in time.
 #define OV3D_ERROR_TIMEOUT -402
 
+// A device or its driver failed; the message holds the driver's own. Sessions on the device are to be freed; those on
+// other devices go on.
+#define OV3D_ERROR_DEVICE -500
+
 // A defect of this library; free the object concerned and report the message.
 #define OV3D_ERROR_INTERNAL -900
 
@@ -488,7 +499,9 @@ ov3d_status ov3d_log_set(const struct ov3d_log_desc *desc);
 // Fills at most `size` bytes of `info` with defaults and sets `struct_size`; pass `sizeof(ov3d_device_info)`.
 void ov3d_device_info_init(struct ov3d_device_info *info, size_t size);
 
-// Writes the number of devices to `count`: at least 1, the CPU. Any thread.
+// Writes the number of devices to `count`: the CPU, then the CUDA devices in the driver's order. Where none of these can be
+// reached one entry stands for them and tells why (no driver, a driver that is too old, a library without device code).
+// The first call looks for the driver; the list then stays as it is. Any thread.
 ov3d_status ov3d_device_count(uint32_t *count);
 
 // Describes device `device`, counted from 0. Any thread.

@@ -1,8 +1,11 @@
 //! Backends execute plans: the only code that knows a device.
 
 pub mod cpu;
+pub mod cuda;
+mod device;
 mod job;
 
+pub use device::{Device, DeviceKind, devices};
 pub use job::{
     Backend, Control, FeatureSpace, HeadMatrix, Input, Job, Outcome, PreparedHead, Query, Representative, ScoreRequest,
     Scores, Stage, Trunk, Work,

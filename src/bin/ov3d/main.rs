@@ -11,6 +11,7 @@ macro_rules! say {
 
 mod convert;
 mod demo;
+mod devices;
 mod formats;
 mod info;
 mod picture;
@@ -34,6 +35,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Demo(demo::Args),
+    Devices(devices::Args),
     Segment(segment::Args),
     Convert(convert::Args),
     Info(info::Args),
@@ -51,6 +53,7 @@ fn say_line(line: std::fmt::Arguments<'_>) {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
+        Command::Devices(args) => devices::run(&args),
         Command::Segment(args) => segment::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Info(args) => info::run(&args),
