@@ -6,7 +6,7 @@ const VERSION: &str = "8.0";
 /// Instructions that PTX ISA 8.0 has for sm_75 and sm_80 and that kernels here may use. Before adding one, look up in the
 /// manual's "PTX ISA Notes" that it is no younger than 8.0.
 const INSTRUCTIONS: &str = "abs activemask add addc and atom bar barrier bfe bfi bfind bra brev clz cos cp \
-    createpolicy cvt cvta div dp4a ex2 exit fence fma fns ld ldmatrix ldu lg2 lop3 mad madc match max membar min mma mov mul \
+    createpolicy cvt cvta div dp2a dp4a ex2 exit fence fma fns ld ldmatrix ldu lg2 lop3 mad madc match max membar min mma mov mul \
     mul24 nanosleep neg not or popc prefetch prefetchu prmt rcp red redux rem ret rsqrt sad selp set setp shf shfl shl shr sin \
     slct sqrt st sub subc tanh testp trap vote xor";
 

@@ -7,11 +7,9 @@
 //
 // Predicted per point: 12 bytes read twice, 12 written (8 key, 4 index), about 100 float64 and 60 integer operations:
 // bound by memory from sm_80 on, by float64 where that runs at 1/64 (sm_75, 86, 89: about 0.25 ms per million points).
-#include "types.cuh"
+#include "sort.cuh"
 
 constexpr u32 THREADS = 256;
-constexpr u64 NO_KEY = ~0ull;
-constexpr u32 MORTON_BITS = 54;
 // Cells per axis of one cloud: 18 bits.
 constexpr i64 MAX_EXTENT = 1 << 18;
 // World-anchored clouds are shifted by multiples of the coarsest tensor stride.
@@ -135,15 +133,18 @@ extern "C" __global__ void __launch_bounds__(THREADS) ov3d_cell_bounds(const Pla
     atomicAdd(&total.finite, points);
 }
 
-// One thread per cloud.
-extern "C" __global__ void __launch_bounds__(THREADS) ov3d_cell_shift(const Placement* places, Bounds* bounds, u32 clouds) {
+// One thread per cloud. `bits`, zero before, gets what the sort must know of the keys.
+extern "C" __global__ void __launch_bounds__(THREADS)
+    ov3d_cell_shift(const Placement* places, Bounds* bounds, KeyBits* bits, u32 clouds) {
     const u32 cloud = blockIdx.x * THREADS + threadIdx.x;
     if (cloud >= clouds) return;
     Bounds& own = bounds[cloud];
+    if (own.finite < places[cloud].count) atomicOr(&bits->absent, 1);
     const bool world = places[cloud].world;
     // Beyond 2^31 cells coordinates would not fit the int32 of the world lattice, beyond 2^53 not float64.
     const double limit = world ? 2147483647.0 : 9007199254740992.0;
     u32 out_of_range = 0;
+    u64 reach = 0;
     for (u32 a = 0; a < 3; ++a) {
         own.shift[a] = 0;
         if (!own.finite) continue;
@@ -156,9 +157,18 @@ extern "C" __global__ void __launch_bounds__(THREADS) ov3d_cell_shift(const Plac
         // The remainder by a power of two, of negative numbers too, is in the low bits.
         if (world) shift -= shift & (COARSEST_STRIDE - 1);
         own.shift[a] = shift;
-        if (static_cast<i64>(high) - shift >= MAX_EXTENT) out_of_range |= 1u << a;
+        const i64 last = static_cast<i64>(high) - shift;
+        if (last >= MAX_EXTENT) out_of_range |= 1u << a;
+        reach |= static_cast<u64>(last);
     }
     own.out_of_range = out_of_range;
+    if (out_of_range) {
+        // None of its points gets a key.
+        atomicOr(&bits->absent, 1);
+    } else if (own.finite) {
+        const u32 axis_bits = 64 - __clzll(static_cast<i64>(reach));
+        atomicOr(&bits->differing, static_cast<u64>(places[cloud].batch) << MORTON_BITS | ((1ull << 3 * axis_bits) - 1));
+    }
 }
 
 // Moves bit i of an 18-bit number to bit 3 i.

@@ -7,6 +7,13 @@ typedef unsigned int u32;
 typedef unsigned long long u64;
 typedef long long i64;
 
+// The key of a point without a voxel: behind every voxel's.
+constexpr u64 NO_KEY = ~0ull;
+// Bits of a voxel key below the batch index: 18 per axis.
+constexpr u32 MORTON_BITS = 54;
+// "No such row" in tables of rows.
+constexpr u32 NO_ROW = 0xffffffffu;
+
 constexpr u32 WARP = 32;
 constexpr u32 ALL_LANES = 0xffffffffu;
 

@@ -108,7 +108,7 @@ fn drivers_and_devices_are_told_apart() {
 fn use_a_device() {
     let context = Context::new(0).unwrap();
     let stream = Stream::new(&context).unwrap();
-    let mut buffer = Buffer::new(&context, 5, "numbers").unwrap();
+    let buffer = Buffer::new(&context, 5, "numbers").unwrap();
     buffer.upload(&[1_u32, 2, 3, 4], &stream).unwrap();
     assert_eq!(buffer.download(4, &stream).unwrap(), [1, 2, 3, 4]);
     buffer.fill_bytes(0xFF, &stream).unwrap();

@@ -6,14 +6,21 @@
 
 mod buffer;
 mod context;
+mod coordinates;
 mod device;
 mod driver;
 mod images;
+mod inspect;
+mod kernels;
+mod maps;
 mod module;
+mod placement;
+mod sort;
 
-pub use buffer::{Buffer, Element};
+pub use buffer::{Buffer, Element, Span};
 pub use context::{Context, Stream};
 pub use device::{device_code, devices};
 pub use driver::Driver;
 pub use images::{Capability, Image, ImageKind, Images};
-pub use module::{Argument, Function, Module};
+pub use inspect::{CoordinateTables, MapTable, coordinate_tables};
+pub use module::{Argument, Function, Grid, Module};

@@ -1,6 +1,5 @@
 //! Loaded kernel files and the launching of their kernels.
 
-use super::buffer::Buffer;
 use super::context::{Context, Stream};
 use super::driver::check;
 use super::images::Images;
@@ -48,7 +47,7 @@ impl Module {
         // SAFETY: a live module and a NUL-terminated name.
         let found = unsafe { sys::cuModuleGetFunction(&raw mut function, self.module, text.as_ptr()) };
         check(found, &format!("looking for kernel '{name}' in '{}'", self.name))?;
-        Ok(Function { module: self.clone(), function, threads, name: name.to_owned() })
+        Ok(Function { module: self.clone(), function, threads, shared: 0, name: name.to_owned() })
     }
 }
 
@@ -67,6 +66,7 @@ pub struct Function {
     module: Arc<Module>,
     function: sys::CUfunction,
     threads: u32,
+    shared: u32,
     name: String,
 }
 
@@ -75,39 +75,47 @@ unsafe impl Send for Function {}
 // SAFETY: handles into a module, which any thread may use.
 unsafe impl Sync for Function {}
 
-/// A kernel's parameter by value: at most 8 bytes.
+/// A kernel's parameter, by value: a number, the address in a span, or a struct.
 #[derive(Debug, Clone, Copy)]
-pub struct Argument([u8; 8]);
+pub struct Argument<'a>(&'a [u8]);
 
-impl Argument {
-    /// A number or a small struct.
-    pub fn value<T: Pod>(value: T) -> Self {
-        const { assert!(size_of::<T>() <= 8, "larger structs are passed through device memory") };
-        let mut bytes = [0; 8];
-        bytes[..size_of::<T>()].copy_from_slice(bytemuck::bytes_of(&value));
-        Self(bytes)
-    }
-
-    /// The address of a buffer.
-    pub fn buffer<T: super::Element>(buffer: &Buffer<T>) -> Self {
-        Self::value(buffer.address())
+impl<'a> Argument<'a> {
+    /// The parameter `value`.
+    pub fn of<T: Pod>(value: &'a T) -> Self {
+        Self(bytemuck::bytes_of(value))
     }
 }
 
+/// Blocks of a launch along x, y and z.
+pub type Grid = (u32, u32, u32);
+
 impl Function {
-    /// Puts a launch of `blocks` (x, y) blocks into `stream`. No blocks, no launch.
+    /// Lets blocks have up to `bytes` of shared memory beside what the kernel declares.
+    pub fn with_shared(mut self, bytes: u32) -> Result<Self> {
+        use sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as LIMIT;
+        let set = {
+            let _entered = self.module.context.enter()?;
+            // SAFETY: a live function of the context that is current.
+            unsafe { sys::cuFuncSetAttribute(self.function, LIMIT, bytes as i32) }
+        };
+        check(set, &format!("asking for {bytes} bytes of shared memory for '{}'", self.name))?;
+        self.shared = bytes;
+        Ok(self)
+    }
+
+    /// Puts a launch of `grid` blocks into `stream`. No blocks, no launch.
     ///
     /// # Safety
     /// `arguments` are those of the kernel in number, order and width, and the buffers they name are as large as the
     /// kernel's documentation asks for and live until the stream has run it.
-    pub unsafe fn launch(&self, blocks: (u32, u32), stream: &Stream, arguments: &[Argument]) -> Result<()> {
-        if blocks.0 == 0 || blocks.1 == 0 {
+    pub unsafe fn launch(&self, grid: Grid, stream: &Stream, arguments: &[Argument<'_>]) -> Result<()> {
+        let (x, y, z) = grid;
+        if x == 0 || y == 0 || z == 0 {
             return Ok(());
         }
         let _entered = self.module.context.enter()?;
         let mut pointers: Vec<*mut c_void> =
-            arguments.iter().map(|argument| (&raw const argument.0).cast_mut().cast()).collect();
-        let (x, y) = blocks;
+            arguments.iter().map(|argument| argument.0.as_ptr().cast_mut().cast()).collect();
         // SAFETY: a live function and stream of the current context; the driver copies the parameters, which the caller
         // vouches for, before it returns.
         let launched = unsafe {
@@ -115,11 +123,11 @@ impl Function {
                 self.function,
                 x,
                 y,
-                1,
+                z,
                 self.threads,
                 1,
                 1,
-                0,
+                self.shared,
                 stream.raw(),
                 pointers.as_mut_ptr(),
                 std::ptr::null_mut(),
