@@ -7,6 +7,7 @@
 //
 // Predicted per point: 12 bytes read twice, 12 written (8 key, 4 index), about 100 float64 and 60 integer operations:
 // bound by memory from sm_80 on, by float64 where that runs at 1/64 (sm_75, 86, 89: about 0.25 ms per million points).
+#include "points.cuh"
 #include "sort.cuh"
 
 constexpr u32 THREADS = 256;
@@ -14,26 +15,6 @@ constexpr u32 THREADS = 256;
 constexpr i64 MAX_EXTENT = 1 << 18;
 // World-anchored clouds are shifted by multiples of the coarsest tensor stride.
 constexpr i64 COARSEST_STRIDE = 16;
-
-// How the positions of one cloud become cells. Mirrors `Placement` in backend/cuda/keys.rs.
-struct Placement {
-    u64 positions;        // device address of the first position
-    u64 stride;           // bytes between two positions
-    u32 count;            // points of the cloud
-    u32 first;            // number of the cloud's first point in the call
-    u32 batch;            // the cloud's number in the call
-    u32 is_f64;           // 0: float32, 1: float64
-    u32 axes[3];          // which scaled component each axis takes
-    u32 negated;          // bit a: axis a is negated
-    u32 has_pose;
-    u32 has_rotation;
-    u32 world;            // 1: lattice fixed in the frame, 0: from the cloud's minimum
-    u32 reserved;
-    double unit;          // metres per unit
-    double cells_per_metre;
-    double pose[12];      // row-major 3x4
-    double rotation[9];   // row-major 3x3
-};
 
 // Per cloud. Minimum and maximum are float64 in an integer order (see `ordered`), so that integer atomics take them.
 struct Bounds {
@@ -43,12 +24,6 @@ struct Bounds {
     u32 finite;           // points with a cell
     u32 out_of_range;     // bit a: axis a does not fit
 };
-
-// An unsigned integer that grows with `value`.
-__device__ __forceinline__ u64 ordered(double value) {
-    const u64 bits = static_cast<u64>(__double_as_longlong(value));
-    return bits >> 63 ? ~bits : bits | 1ull << 63;
-}
 
 __device__ __forceinline__ double unordered(u64 bits) {
     return __longlong_as_double(static_cast<i64>(bits >> 63 ? bits & ~(1ull << 63) : ~bits));
@@ -62,16 +37,7 @@ __device__ __forceinline__ double dot(const double* row, const double* v) {
 // The float64 cell of point `index`; false if its position is not finite.
 __device__ __forceinline__ bool cell_of(const Placement& place, u32 index, double* cell) {
     double position[3];
-    const u64 address = place.positions + static_cast<u64>(index) * place.stride;
-    if (place.is_f64) {
-        // Two halves: interleaved records are aligned to 4 bytes only.
-        const u32* words = reinterpret_cast<const u32*>(address);
-        for (u32 a = 0; a < 3; ++a)
-            position[a] = __hiloint2double(static_cast<int>(words[2 * a + 1]), static_cast<int>(words[2 * a]));
-    } else {
-        const float* values = reinterpret_cast<const float*>(address);
-        for (u32 a = 0; a < 3; ++a) position[a] = static_cast<double>(values[a]);
-    }
+    read_position(place, index, position);
     double scaled[3];
     for (u32 a = 0; a < 3; ++a) {
         if (!isfinite(position[a])) return false;

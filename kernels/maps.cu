@@ -28,6 +28,7 @@ struct Maps {
     u32* rows;            // output rows of each map: in order for the sort, then sorted
     u32* masks;           // offsets that have an input row, in the sorted order
     u32* table;           // [offsets][rows] input rows, or NO_ROW, in the sorted order
+    u64* pairs;           // [maps] pairs of rows that meet, zero before
 };
 
 // Where the rows of map `map` begin.
@@ -82,15 +83,10 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     maps.rows[index] = row;
 }
 
-// Grid as above: masks and tables in the sorted order. `sorted` are the rows in the buffer of the sort that `buffer` tells.
-extern "C" __global__ void __launch_bounds__(THREADS)
-    ov3d_map_tables(const __grid_constant__ Levels levels, const __grid_constant__ Maps maps, const u32* sorted0,
-                    const u32* sorted1, const u32* buffer) {
-    const u32 map = blockIdx.y, level = maps.levels[map], place = blockIdx.x * THREADS + threadIdx.x;
-    const u32 kind = maps.kinds[map], count = levels.counts[level];
-    if (place >= count) return;
-    const u32 index = first_of_map(maps, levels, map) + place;
-    const u32 row = (*buffer ? sorted1 : sorted0)[index];
+// Writes everything of one place of a map; returns the row's mask.
+__device__ __forceinline__ u32 write_row(const Levels& levels, const Maps& maps, u32 map, u32 place, const u32* sorted) {
+    const u32 level = maps.levels[map], kind = maps.kinds[map], count = levels.counts[level];
+    const u32 index = first_of_map(maps, levels, map) + place, row = sorted[index];
     u32* table = maps.table + maps.tables[map] + place;
     const u32 offsets = kind == SUBMANIFOLD ? NEIGHBOURS : 8;
     u32 mask = 0;
@@ -101,4 +97,16 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     });
     maps.rows[index] = row;
     maps.masks[index] = mask;
+    return mask;
+}
+
+// Grid as above: masks and tables in the sorted order. The sorted rows are in the buffer of the sort that `buffer` tells.
+extern "C" __global__ void __launch_bounds__(THREADS)
+    ov3d_map_tables(const __grid_constant__ Levels levels, const __grid_constant__ Maps maps, const u32* sorted0,
+                    const u32* sorted1, const u32* buffer) {
+    const u32 map = blockIdx.y, place = blockIdx.x * THREADS + threadIdx.x;
+    const bool inside = place < levels.counts[maps.levels[map]];
+    u32 pairs = inside ? __popc(write_row(levels, maps, map, place, *buffer ? sorted1 : sorted0)) : 0;
+    for (u32 step = WARP / 2; step; step /= 2) pairs += __shfl_xor_sync(ALL_LANES, pairs, step);
+    if (lane() == 0 && pairs) atomicAdd(&maps.pairs[map], static_cast<u64>(pairs));
 }

@@ -48,6 +48,13 @@ struct Neighbourhood {
         return blocks[block] + __popcll(word & ((1ull << bit) - 1));
     }
 
+    // Whether there is a voxel `dx, dy, dz` away, each -2 to 2.
+    __device__ __forceinline__ bool occupied(int dx, int dy, int dz) const {
+        const u32 tx = x + 4 + dx, ty = y + 4 + dy, tz = z + 4 + dz;
+        const u32 block = around[tx / 4 + 3 * (ty / 4) + 9 * (tz / 4)];
+        return block != NO_ROW && occupancy[block] >> morton_of(tx % 4, ty % 4, tz % 4) & 1;
+    }
+
     // The row at kernel offset `slot` of a 3x3x3 kernel, x fastest.
     __device__ __forceinline__ u32 at(u32 slot) const {
         return row(static_cast<int>(slot % 3) - 1, static_cast<int>(slot / 3 % 3) - 1, static_cast<int>(slot / 9) - 1);

@@ -1,8 +1,10 @@
 //! The machine's devices: the CPU first, then those of CUDA, each with the reason if it cannot be used.
 
-use super::cpu::CpuLevel;
-use super::cuda;
-use std::sync::OnceLock;
+use super::Backend;
+use super::cpu::{CpuBackend, CpuLevel};
+use super::cuda::{self, CudaBackend};
+use crate::error::{Error, ErrorKind, Result};
+use std::sync::{Arc, OnceLock};
 
 /// What a device is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,13 +62,6 @@ impl Device {
             obstacle: Some(reason),
         }
     }
-
-    /// Why a session cannot be created on a CUDA device that the kernels run on.
-    fn of_cuda(mut device: Self) -> Self {
-        let unfinished = || "this version runs networks on the CPU alone".to_owned();
-        device.obstacle = device.obstacle.or_else(|| Some(unfinished()));
-        device
-    }
 }
 
 /// Every device, index 0 being the CPU. Where no CUDA device can be reached one entry without an ordinal tells why. Found
@@ -75,6 +70,23 @@ pub fn devices() -> &'static [Device] {
     static DEVICES: OnceLock<Vec<Device>> = OnceLock::new();
     DEVICES.get_or_init(|| {
         let cuda = cuda::devices().unwrap_or_else(|error| vec![Device::unreachable(error.to_string())]);
-        std::iter::once(Device::cpu()).chain(cuda.into_iter().map(Device::of_cuda)).collect()
+        std::iter::once(Device::cpu()).chain(cuda).collect()
     })
+}
+
+/// A backend on device number `index` of [`devices`]; on the CPU with its own `threads`, all the machine's when `None`.
+/// `argument` names the index in messages.
+pub fn open(argument: &str, index: u32, threads: Option<usize>) -> Result<Arc<dyn Backend>> {
+    let count = devices().len();
+    let device = devices().get(index as usize).ok_or_else(|| {
+        Error::argument(format!("{argument} is {index}, but there are {count} devices; 0 is the CPU"))
+    })?;
+    if let Some(reason) = &device.obstacle {
+        let message = format!("{argument} is {index}, which cannot be used: {reason}; device 0 is the CPU");
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
+    match device.cuda_ordinal {
+        None => Ok(Arc::new(CpuBackend::new(threads)?)),
+        Some(ordinal) => Ok(Arc::new(CudaBackend::new(ordinal)?)),
+    }
 }

@@ -54,6 +54,22 @@ pub struct Job<'a> {
     pub control: Control<'a>,
 }
 
+impl Job<'_> {
+    /// An error if `needed` bytes are over the budget.
+    pub(super) fn check_budget(&self, needed: u64) -> Result<()> {
+        match self.memory_budget {
+            Some(budget) if needed > budget => Err(Error::new(
+                ErrorKind::Budget,
+                format!(
+                    "the run needs {needed} bytes but memory_budget is {budget}; raise it, ask for fewer outputs, use \
+                     larger voxels or split the cloud"
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Scores for the voxels of one cloud of a finished run.
 #[derive(Debug)]
 pub struct Query<'a> {

@@ -4,8 +4,9 @@ pub mod cpu;
 pub mod cuda;
 mod device;
 mod job;
+mod pool;
 
-pub use device::{Device, DeviceKind, devices};
+pub use device::{Device, DeviceKind, devices, open};
 pub use job::{
     Backend, Control, FeatureSpace, HeadMatrix, Input, Job, Outcome, PreparedHead, Query, Representative, ScoreRequest,
     Scores, Stage, Trunk, Work,

@@ -4,7 +4,7 @@ use super::descriptor::{self, Descriptor};
 use super::status::ov3d_status;
 use super::text;
 use crate::backend::{Device, DeviceKind, devices};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use std::ffi::c_char;
 
 /// The host's processor.
@@ -58,17 +58,6 @@ impl Default for ov3d_device_info {
 // SAFETY: repr(C), the size first, integers only.
 unsafe impl Descriptor for ov3d_device_info {
     const NAME: &'static str = "ov3d_device_info";
-}
-
-/// An error unless sessions can be created on device `device`.
-pub(super) fn check(argument: &str, device: u32) -> Result<()> {
-    match &find(argument, device)?.obstacle {
-        None => Ok(()),
-        Some(reason) => Err(Error::new(
-            ErrorKind::Unsupported,
-            format!("{argument} is {device}, which cannot be used: {reason}; device 0 is the CPU"),
-        )),
-    }
 }
 
 fn find(argument: &str, device: u32) -> Result<&'static Device> {

@@ -9,8 +9,8 @@ use super::result::{Ready, ResultObject, ov3d_result};
 use super::segment::{Request, ov3d_segment_desc};
 use super::status::ov3d_status;
 use super::vocabulary::{VocabularyObject, ov3d_vocabulary};
-use super::{check_out, device, guard, handle, out};
-use crate::backend::Control;
+use super::{check_out, guard, handle, out};
+use crate::backend::{Control, open};
 use crate::cancel::Cancel;
 use crate::cloud::Cloud;
 use crate::error::{Error, ErrorKind, Result, collected, filled};
@@ -128,16 +128,17 @@ pub extern "C" fn ov3d_session_create(
         // SAFETY: the caller gives NULL or as many readable bytes as struct_size says.
         let desc = unsafe { descriptor::read(desc) }?;
         check_out(session, "session")?;
-        device::check("desc.device", desc.device)?;
         if desc.flags != 0 {
             return Err(Error::argument(format!("desc.flags is {:#x}; no flag is known, give 0", desc.flags)));
         }
         if desc.threads > 1024 {
             return Err(Error::argument(format!("desc.threads is {}; give at most 1024, or 0 for all", desc.threads)));
         }
-        let mut made = Session::new(object.model.clone(), (desc.threads > 0).then_some(desc.threads as usize))?;
+        let threads = (desc.threads > 0).then_some(desc.threads as usize);
+        let backend = open("desc.device", desc.device, threads)?;
+        let mut made = Session::on(object.model.clone(), backend);
         made.set_memory_budget((desc.memory_budget > 0).then_some(desc.memory_budget));
-        let info = describe(&made);
+        let info = describe(&made, desc.device);
         let made = SessionObject { session: Mutex::new(made), gate: Arc::default(), info: Mutex::new(info) };
         let handle = handle::insert(Arc::new(made))?;
         // SAFETY: checked not to be NULL; the caller gives a writable handle.
@@ -168,9 +169,10 @@ pub extern "C" fn ov3d_session_info_get(session: ov3d_session, info: *mut ov3d_s
     })
 }
 
-fn describe(session: &Session) -> ov3d_session_info {
+fn describe(session: &Session, device: u32) -> ov3d_session_info {
     let memory = session.memory();
     ov3d_session_info {
+        device,
         threads: session.backend().threads() as u32,
         bytes_in_use: session.backend().held_bytes(),
         bytes_peak: memory.peak_bytes,
@@ -334,7 +336,8 @@ fn run(lease: Lease, clouds: &[Cloud<'_>], request: &Request, mut unfinished: Un
         let Some(object) = &lease.object else { return Err(Error::internal("a run without a session")) };
         let mut session = object.session.lock();
         let results = session.segment(clouds, &request.options, control);
-        *object.info.lock() = describe(&session);
+        let device = object.info.lock().device;
+        *object.info.lock() = describe(&session, device);
         let label_count = session.vocabulary().map_or(0, |vocabulary| vocabulary.len());
         let ready = finished(results?, label_count, session.blocks())?;
         write_out(ready.iter().map(|ready| &ready.segmentation), request);

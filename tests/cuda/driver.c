@@ -200,6 +200,10 @@ int cuGetErrorString(int error, const char **text) {
 #ifndef WITHOUT_LAUNCH
 NOT_HERE(cuLaunchKernel)
 #endif
+NOT_HERE(cuEventCreate)
+NOT_HERE(cuEventDestroy_v2)
+NOT_HERE(cuEventElapsedTime)
+NOT_HERE(cuEventRecord)
 NOT_HERE(cuFuncGetAttribute)
 NOT_HERE(cuFuncSetAttribute)
 NOT_HERE(cuMemcpyDtoDAsync_v2)

@@ -41,7 +41,7 @@ pub(super) fn execute(level: CpuLevel, job: &Job<'_>, scratch: &mut Scratch) -> 
     let mut clock = Clock { control: job.control, stages: Vec::new(), planned, start: Instant::now() };
     job.control.report(0.0)?;
 
-    memory::check_budget(job, memory::voxelise_bytes(job.input.points()))?;
+    job.check_budget(memory::voxelise_bytes(job.input.points()))?;
     let (voxels, origins) = coordinates::voxelise(&job.input, cancel)?;
     clock.lap("quantise", Work::default())?;
     let levels = coordinates::levels(plan, &voxels, cancel)?;
@@ -50,7 +50,7 @@ pub(super) fn execute(level: CpuLevel, job: &Job<'_>, scratch: &mut Scratch) -> 
     clock.lap("kernel maps", Work::default())?;
     let maps = CoordinateMaps { levels, kernel_maps };
     let working_bytes = memory::working_bytes(job, &voxels, &maps);
-    memory::check_budget(job, working_bytes)?;
+    job.check_budget(working_bytes)?;
     let input = match plan.input {
         Some(TensorId(input)) => input_features(job, &voxels, plan.tensors[input].channels, scratch)?,
         None => Tensor::default(),

@@ -4,7 +4,6 @@
 use super::coordinates::CoordinateMaps;
 use super::tensor::LINE;
 use crate::backend::{FeatureSpace, Job};
-use crate::error::{Error, ErrorKind, Result};
 use crate::plan::TensorId;
 use crate::sparse::{Levels, Voxels};
 
@@ -59,18 +58,4 @@ fn tensors_peak(job: &Job<'_>, levels: &Levels) -> u64 {
         alive -= released.into_iter().map(|tensor| tensor_bytes(job, levels, tensor)).sum::<u64>();
     }
     peak
-}
-
-/// An error if `needed` is over the job's budget.
-pub(super) fn check_budget(job: &Job<'_>, needed: u64) -> Result<()> {
-    match job.memory_budget {
-        Some(budget) if needed > budget => Err(Error::new(
-            ErrorKind::Budget,
-            format!(
-                "the run needs {needed} bytes but memory_budget is {budget}; raise it, ask for fewer outputs, use larger \
-                 voxels or split the cloud"
-            ),
-        )),
-        _ => Ok(()),
-    }
 }

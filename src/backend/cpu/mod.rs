@@ -12,7 +12,6 @@ mod level;
 mod linear;
 mod memory;
 mod packed;
-mod pool;
 mod prepared;
 mod simd;
 mod stem;
@@ -22,10 +21,10 @@ pub use level::CpuLevel;
 
 use tensor::Scratch;
 
+use super::pool::Pool;
 use super::{Backend, HeadMatrix, Job, Outcome, PreparedHead, Query, Scores};
 use crate::error::{Error, Result};
 use parking_lot::Mutex;
-use pool::Pool;
 use std::sync::Arc;
 
 /// Runs plans on the CPU.

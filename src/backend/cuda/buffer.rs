@@ -195,6 +195,13 @@ impl<T> Default for Slot<T> {
     }
 }
 
+impl<T> Slot<T> {
+    /// The number of values.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+}
+
 /// The spans of a region before there is memory for them.
 #[derive(Debug, Default)]
 pub(super) struct RegionPlan {
@@ -210,6 +217,11 @@ impl RegionPlan {
         })?;
         Ok(Slot { offset: std::mem::replace(&mut self.bytes, padded), len, _values: PhantomData })
     }
+
+    /// Bytes of everything so far.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
 }
 
 /// Memory of a session that is kept from run to run and grows only.
@@ -221,6 +233,11 @@ pub(super) struct Region {
 impl Region {
     pub(super) fn new(context: &Arc<Context>) -> Result<Self> {
         Ok(Self { memory: Buffer::new(context, 0, "no memory yet")? })
+    }
+
+    /// Bytes held.
+    pub(super) fn bytes(&self) -> usize {
+        self.memory.bytes()
     }
 
     /// Makes room for `plan`; nothing of what the region held before is kept when it grows.

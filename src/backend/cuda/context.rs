@@ -138,3 +138,55 @@ impl Drop for Stream {
         }
     }
 }
+
+/// A mark in a stream, with the time at which the device came to it.
+#[derive(Debug)]
+pub struct Event {
+    context: Arc<Context>,
+    event: sys::CUevent,
+}
+
+// SAFETY: events may be used from any thread; the driver locks them itself.
+unsafe impl Send for Event {}
+// SAFETY: the driver locks events itself, as said above.
+unsafe impl Sync for Event {}
+
+impl Event {
+    /// An event for streams of the same context.
+    pub fn new(stream: &Stream) -> Result<Self> {
+        let context = stream.context.clone();
+        let mut event = std::ptr::null_mut();
+        {
+            let _entered = context.enter()?;
+            // SAFETY: a place for the handle, in the context that is current.
+            check(unsafe { sys::cuEventCreate(&raw mut event, 0) }, "making an event")?;
+        }
+        Ok(Self { context, event })
+    }
+
+    /// Puts the mark after everything that `stream` holds.
+    pub fn record(&self, stream: &Stream) -> Result<()> {
+        let _entered = self.context.enter()?;
+        // SAFETY: a live event and a live stream of the context that is current.
+        check(unsafe { sys::cuEventRecord(self.event, stream.stream) }, "marking a stage")
+    }
+
+    /// Milliseconds from this mark to `later`; both must have been reached.
+    pub fn until(&self, later: &Self) -> Result<f32> {
+        let _entered = self.context.enter()?;
+        let mut milliseconds = 0.0;
+        // SAFETY: a place for the time and two live events of the context that is current.
+        let measured = unsafe { sys::cuEventElapsedTime(&raw mut milliseconds, self.event, later.event) };
+        check(measured, "reading a stage's time")?;
+        Ok(milliseconds)
+    }
+}
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        if let Ok(_entered) = self.context.enter() {
+            // SAFETY: made once by the driver, destroyed once, here.
+            let _ = unsafe { sys::cuEventDestroy_v2(self.event) };
+        }
+    }
+}

@@ -5,6 +5,7 @@ use super::kernels::{Queue, blocks_for, tiles_for};
 use super::module::Argument;
 use super::placement::{Bounds, Lattice, Packed, Placement};
 use super::sort::{KeyBits, Sort, SortSlots};
+use super::stem::InputDescriptor;
 use crate::backend::Input;
 use crate::cloud::Cloud;
 use crate::error::{Error, Result, collected, filled};
@@ -63,11 +64,21 @@ pub(super) struct Points {
     levels: u32,
     sort: Sort,
     tile_counts: Span<u32>,
-    device_counts: Span<u32>,
+    /// `counts` on the device.
+    pub(super) device_counts: Span<u32>,
     /// Where each voxel's points begin among the sorted points.
     starts: Span<u32>,
+    /// One per cloud; none for ready-made coordinates.
+    places: Span<Placement>,
     /// `[count]` the voxel of every point, or all ones.
     pub(super) voxel_of_point: Span<u32>,
+}
+
+/// Bytes of device memory that the points of a run take, beside the positions.
+pub(super) fn point_bytes(points: usize) -> Result<usize> {
+    let mut plan = RegionPlan::default();
+    PointSlots::plan(points, &mut plan)?;
+    Ok(plan.bytes())
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -101,6 +112,7 @@ impl PointSlots {
             tile_counts: region.span(self.tile_counts)?,
             device_counts: region.span(self.counts)?,
             starts: region.span(self.starts)?,
+            places: Span::default(),
             voxel_of_point: region.span(self.voxel_of_point)?,
         })
     }
@@ -152,6 +164,7 @@ impl Points {
         }
         let (places, bounds) = (region.span(places)?, region.span(bounds)?);
         places.upload(&placements, queue.stream)?;
+        points.places = places;
         bounds.upload(&filled(clouds.len(), Bounds::EMPTY, "the bounds of the clouds")?, queue.stream)?;
         points.sort.bits.upload(&[KeyBits::default()], queue.stream)?;
         let longest = blocks_for(clouds.iter().map(Cloud::len).max().unwrap_or(0))?;
@@ -226,6 +239,29 @@ impl Points {
     /// Voxels of level 0.
     pub(super) fn voxels(&self) -> usize {
         self.counts[0] as usize
+    }
+
+    /// What the kernel of the input features reads.
+    pub(super) fn input_descriptor(
+        &self,
+        levels: &LevelArrays,
+        features: Span<f32>,
+        output: Span<f32>,
+        canonical: bool,
+        channels: u32,
+    ) -> Result<InputDescriptor> {
+        Ok(InputDescriptor {
+            keys: levels.keys.address(),
+            starts: self.starts.address(),
+            points: self.sort.values.map(|points| points.address()),
+            buffer: self.sort.result()?.address(),
+            voxels: self.device_counts.address(),
+            features: features.address(),
+            places: if canonical { self.places.address() } else { 0 },
+            output: output.address(),
+            count: self.finite as u32,
+            channels,
+        })
     }
 
     /// The voxels and their points on the host.

@@ -13,7 +13,7 @@ pub struct Driver {
 }
 
 /// Every function of the driver that this backend calls. cudarc finds each at its first call and panics on a missing one.
-const FUNCTIONS: [&str; 30] = [
+const FUNCTIONS: [&str; 34] = [
     "cuCtxGetCurrent",
     "cuCtxSetCurrent",
     "cuDeviceGet",
@@ -25,6 +25,10 @@ const FUNCTIONS: [&str; 30] = [
     "cuDevicePrimaryCtxRetain",
     "cuDeviceTotalMem_v2",
     "cuDriverGetVersion",
+    "cuEventCreate",
+    "cuEventDestroy_v2",
+    "cuEventElapsedTime",
+    "cuEventRecord",
     "cuFuncGetAttribute",
     "cuFuncSetAttribute",
     "cuGetErrorName",

@@ -27,6 +27,7 @@ struct MapTables {
     rows: u64,
     masks: u64,
     table: u64,
+    pairs: u64,
 }
 
 /// One kernel map.
@@ -52,14 +53,26 @@ pub(super) struct MapSlots {
     longest: usize,
     masks: Slot<u32>,
     table: Slot<u32>,
+    pairs: Slot<u64>,
 }
 
 /// Every kernel map of a run.
-#[derive(Debug, Default)]
-pub(super) struct Maps(Vec<Map>);
+#[derive(Debug)]
+pub(super) struct Maps {
+    maps: Vec<Map>,
+    /// `[MAX_MAPS + 1]` pairs of rows that meet, per map; the last is the stem's, which has no map.
+    pairs: Span<u64>,
+}
+
+/// The pairs of every map and of the stem, once a run has ended.
+#[derive(Debug)]
+pub(super) struct Pairs<'a> {
+    maps: &'a [Map],
+    counts: Vec<u64>,
+}
 
 /// The level of a geometry's output, and its number in the kernels.
-fn output_level(geometry: Geometry) -> (usize, u32) {
+pub(super) fn output_level(geometry: Geometry) -> (usize, u32) {
     match geometry {
         Geometry::Submanifold { level, .. } => (level, 0),
         Geometry::Strided { to } => (to, 1),
@@ -104,6 +117,7 @@ impl MapSlots {
             sort: SortSlots::plan(rows, plan)?,
             masks: plan.reserve(rows)?,
             table: plan.reserve(entries)?,
+            pairs: plan.reserve(MAX_MAPS + 1)?,
             longest: distinct.iter().map(rows_of).max().unwrap_or(0),
             rows,
             geometries: distinct,
@@ -114,8 +128,10 @@ impl MapSlots {
 impl Maps {
     /// Fills the maps from the voxels of `levels`.
     pub(super) fn written(queue: Queue<'_>, levels: &LevelArrays, slots: &MapSlots, region: &Region) -> Result<Self> {
-        if slots.rows == 0 {
-            return Ok(Self::default());
+        let pairs = region.span(slots.pairs)?;
+        pairs.fill_bytes(0, queue.stream)?;
+        if slots.geometries.is_empty() {
+            return Ok(Self { maps: Vec::new(), pairs });
         }
         let sort = slots.sort.place(region)?;
         let (masks, table) = (region.span(slots.masks)?, region.span(slots.table)?);
@@ -125,6 +141,7 @@ impl Maps {
             rows: sort.values[0].address(),
             masks: masks.address(),
             table: table.address(),
+            pairs: pairs.address(),
             ..MapTables::zeroed()
         };
         let mut maps = Vec::new();
@@ -166,11 +183,40 @@ impl Maps {
             ];
             queue.launch(&queue.kernels.map_tables, grid, &arguments)?;
         }
-        Ok(Self(maps))
+        Ok(Self { maps, pairs })
+    }
+
+    /// The map of `geometry`.
+    pub(super) fn get(&self, geometry: Geometry) -> Result<&Map> {
+        let found = self.maps.iter().find(|map| map.geometry == geometry);
+        found.ok_or_else(|| Error::internal(format!("no kernel map for {geometry:?}")))
+    }
+
+    /// Where the stem counts its pairs.
+    pub(super) fn stem_pairs(&self) -> Result<Span<u64>> {
+        self.pairs.part(MAX_MAPS, 1)
+    }
+
+    /// Waits for the run's pairs.
+    pub(super) fn pairs(&self, queue: Queue<'_>) -> Result<Pairs<'_>> {
+        Ok(Pairs { maps: &self.maps, counts: self.pairs.download(MAX_MAPS + 1, queue.stream)? })
     }
 
     /// Every map.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Map> {
-        self.0.iter()
+        self.maps.iter()
+    }
+}
+
+impl Pairs<'_> {
+    /// Of the map of `geometry`; 0 where there is none.
+    pub(super) fn of(&self, geometry: Geometry) -> u64 {
+        let index = self.maps.iter().position(|map| map.geometry == geometry);
+        index.map_or(0, |index| self.counts[index])
+    }
+
+    /// Neighbours that the stem met.
+    pub(super) fn of_stem(&self) -> u64 {
+        self.counts[MAX_MAPS]
     }
 }

@@ -4,21 +4,30 @@
 
 #![allow(unsafe_code, reason = "calls of the driver, each with its reason")]
 
+mod backend;
 mod buffer;
+mod clock;
 mod context;
+mod convolution;
 mod coordinates;
 mod device;
 mod driver;
+mod execute;
+mod head;
 mod images;
 mod inspect;
 mod kernels;
 mod maps;
 mod module;
 mod placement;
+mod prepared;
 mod sort;
+mod stem;
+mod weights;
 
+pub use backend::CudaBackend;
 pub use buffer::{Buffer, Element, Span};
-pub use context::{Context, Stream};
+pub use context::{Context, Event, Stream};
 pub use device::{device_code, devices};
 pub use driver::Driver;
 pub use images::{Capability, Image, ImageKind, Images};
