@@ -116,6 +116,16 @@
 // The label of a point whose position is not finite.
 #define OV3D_LABEL_NONE -1
 
+// The device's own choice: FP32 on the CPU.
+#define OV3D_PRECISION_DEFAULT 0
+
+// FP32 throughout.
+#define OV3D_PRECISION_F32 1
+
+// Features and weights in BF16, sums in FP32: faster where the CPU has AVX-512 BF16 or AMX, and half the memory. Asks
+// Linux for AMX's tile registers, for which alternate signal stacks must be large enough (`AT_MINSIGSTKSZ`).
+#define OV3D_PRECISION_BF16 2
+
 // Opaque.
 typedef struct ov3d_model_s ov3d_model_s;
 
@@ -323,6 +333,10 @@ typedef struct ov3d_session_desc {
     // Most bytes of working memory a call may need, beyond the model; 0 (default) for no limit. A call that needs more
     // is `OV3D_ERROR_BUDGET` and names the bytes.
     uint64_t memory_budget;
+    // `OV3D_PRECISION_DEFAULT` (default), `OV3D_PRECISION_F32` or `OV3D_PRECISION_BF16`.
+    int32_t precision;
+    // Must be 0.
+    uint32_t reserved;
 } ov3d_session_desc;
 
 // A session's memory and threads.

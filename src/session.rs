@@ -1,6 +1,6 @@
 //! A session: one model on one device, with a vocabulary folded into its head.
 
-use crate::backend::cpu::CpuBackend;
+use crate::backend::cpu::{CpuBackend, CpuOptions};
 use crate::backend::{Backend, Control, FeatureSpace, Input, Job, Outcome, Query, ScoreRequest, Stage};
 use crate::cloud::Cloud;
 use crate::error::{Error, ErrorKind, Result, with_capacity};
@@ -52,9 +52,9 @@ impl Memory {
 }
 
 impl Session {
-    /// A session on the CPU with its own `threads` (all the machine's when `None`).
-    pub fn new(model: Arc<Model>, threads: Option<usize>) -> Result<Self> {
-        Ok(Self::on(model, Arc::new(CpuBackend::new(threads)?)))
+    /// A session on the CPU.
+    pub fn new(model: Arc<Model>, options: CpuOptions) -> Result<Self> {
+        Ok(Self::on(model, Arc::new(CpuBackend::new(options)?)))
     }
 
     /// A session on a given backend.

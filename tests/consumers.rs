@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests fail by panicking")]
 
+use openvocab3d::backend::cpu::CpuOptions;
 use openvocab3d::backend::{Control, FeatureSpace};
 use openvocab3d::cloud::{Cloud, GridOrigin};
 use openvocab3d::model::{Graph, Model, Variant, Vocabulary, WeightDtype};
@@ -65,7 +66,7 @@ fn model() -> Model {
 /// Four labels whose embeddings are features of four voxels less the mean of all: untrained features spread over them.
 fn vocabulary(model: Model) -> Vocabulary {
     let options = SegmentOptions { features: Some(FeatureSpace::Text), ..SegmentOptions::default() };
-    let mut session = Session::new(Arc::new(model), None).unwrap();
+    let mut session = Session::new(Arc::new(model), CpuOptions::default()).unwrap();
     let any = Vocabulary::from_embeddings(&["any"], &[1.0; 32], 32, "custom-32").unwrap();
     session.set_vocabulary(Arc::new(any)).unwrap();
     let points = corner(6000, [1024, 1021], 0.0);
@@ -181,7 +182,7 @@ fn corner(count: usize, modulus: [usize; 2], shift: f32) -> Vec<[f32; 3]> {
 
 fn session() -> Session {
     let Installed { model, vocabulary, .. } = installed();
-    let mut session = Session::new(Arc::new(Model::load(model).unwrap()), None).unwrap();
+    let mut session = Session::new(Arc::new(Model::load(model).unwrap()), CpuOptions::default()).unwrap();
     session.set_vocabulary(Arc::new(Vocabulary::load(vocabulary).unwrap())).unwrap();
     session
 }

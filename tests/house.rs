@@ -149,7 +149,7 @@ fn has_unsafe_trait(text: &str, line: usize) -> bool {
     let lines: Vec<&str> = text.lines().take(line).collect();
     let indent = |l: &str| l.len() - l.trim_start().len();
     let opener = lines.iter().rev().find(|l| !l.trim().is_empty() && indent(l) < indent(lines[line - 1]));
-    opener.is_some_and(|l| l.contains("unsafe trait ") || l.contains("unsafe impl "))
+    opener.is_some_and(|l| l.contains("unsafe trait ") || l.contains("unsafe impl"))
 }
 
 /// Unsafe code outside its places, or without its reason.

@@ -5,14 +5,15 @@
 mod support;
 
 use openvocab3d::ErrorKind;
-use openvocab3d::backend::{Control, FeatureSpace};
+use openvocab3d::backend::cpu::CpuLevel;
+use openvocab3d::backend::{Control, FeatureSpace, Precision};
 use openvocab3d::cancel::Cancel;
 use openvocab3d::model::InputFeatures;
 use support::generate::{
-    Shape, batched, negative_and_far, random_features, random_net, random_params, scattered, shuffle,
+    Shape, batched, hash_unit, negative_and_far, random_features, random_net, random_params, scattered, shuffle,
     surface_coordinates,
 };
-use support::library::{best, forward, levels, model, ones, oracle, session};
+use support::library::{best, forward, levels, model, ones, oracle, session, session_at};
 use support::oracle::{Coordinate, Matrix, Params};
 use support::shared::worst_row_relative_error;
 
@@ -41,6 +42,40 @@ fn check(params: &Params, input: InputFeatures, rows: &[Coordinate], what: &str)
             assert!(error <= BAR, "{what}, {level}, {space:?}: worst row {error:.2e}");
         }
     }
+    if want.output.rows > 0 {
+        for level in CpuLevel::available(Precision::Bf16) {
+            let mut session = session_at(&model, level, 2, Precision::Bf16);
+            let got = forward(&mut session, rows, Some(&colors), FeatureSpace::Text);
+            check_rounded(&got, &want.output, &format!("{what}, {level}"));
+        }
+    }
+}
+
+/// The bars of 16-bit paths: relative L2 error, mean cosine, and equal labels wherever the reference's margin between
+/// first and second exceeds 3 % of the spread of its scores.
+fn check_rounded(got: &[f32], want: &Matrix, what: &str) {
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let got: Vec<f64> = got.iter().map(|&v| f64::from(v)).collect();
+    let difference: Vec<f64> = got.iter().zip(&want.data).map(|(got, want)| got - want).collect();
+    let error = (dot(&difference, &difference) / dot(&want.data, &want.data)).sqrt();
+    assert!(error <= 4e-2, "{what}: relative L2 error {error:.2e}");
+    let mut cosines = 0.0;
+    let texts: Vec<Vec<f64>> = (0..20).map(|label| hash_unit(label, want.cols).map(|v| v - 0.5).collect()).collect();
+    for (got, want) in got.chunks_exact(want.cols).zip(want.data.chunks_exact(want.cols)) {
+        cosines += dot(got, want) / (dot(got, got) * dot(want, want)).sqrt();
+        let scores = |row: &[f64]| texts.iter().map(|text| dot(row, text)).collect::<Vec<_>>();
+        let first = |scores: &[f64]| (0..20).max_by(|&a, &b| scores[a].total_cmp(&scores[b])).unwrap();
+        let (got, mut want) = (scores(got), scores(want));
+        let label = first(&want);
+        let sure = {
+            let (best, lowest) = (want[label], want.iter().copied().fold(f64::INFINITY, f64::min));
+            want[label] = f64::NEG_INFINITY;
+            best - want[first(&want)] > 0.03 * (best - lowest)
+        };
+        assert!(!sure || first(&got) == label, "{what}: another label");
+    }
+    let cosine = cosines / want.rows as f64;
+    assert!(cosine >= 0.9995, "{what}: mean cosine {cosine:.6}");
 }
 
 #[test]
@@ -125,18 +160,20 @@ fn full_width() {
 fn results_are_bit_identical_for_any_threads_and_row_order() {
     let model = model(&narrow(50), InputFeatures::Ones);
     let rows = batched(51, 900, 2);
-    for level in levels() {
-        let want = forward(&mut session(&model, level, 1), &rows, None, FeatureSpace::Text);
+    let at = |precision| CpuLevel::available(precision).map(move |level| (level, precision));
+    for (level, precision) in Precision::ALL.into_iter().flat_map(at) {
+        let session = |threads| session_at(&model, level, threads, precision);
+        let want = forward(&mut session(1), &rows, None, FeatureSpace::Text);
         for threads in [2, 3, 7] {
-            let got = forward(&mut session(&model, level, threads), &rows, None, FeatureSpace::Text);
-            assert!(got == want, "{level}, {threads} threads");
+            let got = forward(&mut session(threads), &rows, None, FeatureSpace::Text);
+            assert!(got == want, "{level}, {precision}, {threads} threads");
         }
         let mut order: Vec<usize> = (0..rows.len()).collect();
         shuffle(52, &mut order);
         let shuffled: Vec<_> = order.iter().map(|&row| rows[row]).collect();
-        let got = forward(&mut session(&model, level, 2), &shuffled, None, FeatureSpace::Text);
+        let got = forward(&mut session(2), &shuffled, None, FeatureSpace::Text);
         for (position, &row) in order.iter().enumerate() {
-            assert!(got[position * 48..][..48] == want[row * 48..][..48], "{level}, row {row} shuffled");
+            assert!(got[position * 48..][..48] == want[row * 48..][..48], "{level}, {precision}, row {row} shuffled");
         }
     }
 }

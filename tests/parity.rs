@@ -6,6 +6,7 @@
 
 mod support;
 
+use openvocab3d::backend::cpu::{CpuBackend, CpuLevel, CpuOptions};
 use openvocab3d::backend::{Backend, Control, FeatureSpace, Input, Job};
 use openvocab3d::cancel::Cancel;
 use openvocab3d::cloud::{Cloud, GridOrigin, StridedView, quantise};
@@ -136,8 +137,9 @@ fn cut(model: &Model, index: usize) -> Plan {
     }
 }
 
-fn run(plan: &Plan, rows: &[Coordinate], features: &[f32], level: openvocab3d::backend::cpu::CpuLevel) -> Vec<f32> {
-    let backend = openvocab3d::backend::cpu::CpuBackend::with_level(Some(2), level).unwrap();
+fn run(plan: &Plan, rows: &[Coordinate], features: &[f32], level: CpuLevel) -> Vec<f32> {
+    let options = CpuOptions { threads: Some(2), level: Some(level), ..CpuOptions::default() };
+    let backend = CpuBackend::new(options).unwrap();
     let input = Input::Coordinates { rows, features: Some(features) };
     let job = Job {
         plan,

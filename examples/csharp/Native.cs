@@ -48,6 +48,8 @@ namespace OpenVocab3D
             internal uint Threads;
             internal uint Flags;
             internal ulong MemoryBudget;
+            internal int Precision;
+            internal uint Reserved;
         }
 
         [StructLayout(LayoutKind.Sequential)]

@@ -56,7 +56,7 @@ class _DeviceInfo(ctypes.Structure):
 
 class _SessionDesc(ctypes.Structure):
     _fields_ = [("struct_size", c_uint32), ("device", c_uint32), ("threads", c_uint32), ("flags", c_uint32),
-                ("memory_budget", c_uint64)]
+                ("memory_budget", c_uint64), ("precision", c_int32), ("reserved", c_uint32)]
 
 
 class _SegmentDesc(ctypes.Structure):

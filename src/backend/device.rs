@@ -1,7 +1,7 @@
 //! The machine's devices: the CPU first, then those of CUDA, each with the reason if it cannot be used.
 
-use super::Backend;
-use super::cpu::{CpuBackend, CpuLevel};
+use super::{Backend, Precision};
+use super::cpu::{CpuBackend, CpuLevel, CpuOptions};
 use super::cuda::{self, CudaBackend};
 use crate::error::{Error, ErrorKind, Result};
 use std::sync::{Arc, OnceLock};
@@ -37,7 +37,7 @@ pub struct Device {
 impl Device {
     fn cpu() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
-        let level = CpuLevel::detect().and_then(|level| level.require().map(|()| level));
+        let level = CpuLevel::detect(Precision::F32).and_then(|level| level.require().map(|()| level));
         let name = level.as_ref().map_or_else(|_| "CPU".to_owned(), |level| format!("CPU, {threads} threads, {level}"));
         Self {
             kind: DeviceKind::Cpu,
@@ -74,9 +74,14 @@ pub fn devices() -> &'static [Device] {
     })
 }
 
-/// A backend on device number `index` of [`devices`]; on the CPU with its own `threads`, all the machine's when `None`.
-/// `argument` names the index in messages.
-pub fn open(argument: &str, index: u32, threads: Option<usize>) -> Result<Arc<dyn Backend>> {
+/// A backend on device number `index` of [`devices`], named `argument` in messages. On the CPU it has its own `threads` (all
+/// the machine's when `None`) and computes in `precision` (f32 when `None`); CUDA devices compute in f16.
+pub fn open(
+    argument: &str,
+    index: u32,
+    threads: Option<usize>,
+    precision: Option<Precision>,
+) -> Result<Arc<dyn Backend>> {
     let count = devices().len();
     let device = devices().get(index as usize).ok_or_else(|| {
         Error::argument(format!("{argument} is {index}, but there are {count} devices; 0 is the CPU"))
@@ -85,8 +90,15 @@ pub fn open(argument: &str, index: u32, threads: Option<usize>) -> Result<Arc<dy
         let message = format!("{argument} is {index}, which cannot be used: {reason}; device 0 is the CPU");
         return Err(Error::new(ErrorKind::Unsupported, message));
     }
-    match device.cuda_ordinal {
-        None => Ok(Arc::new(CpuBackend::new(threads)?)),
-        Some(ordinal) => Ok(Arc::new(CudaBackend::new(ordinal)?)),
+    match (device.cuda_ordinal, precision) {
+        (None, precision) => {
+            let precision = precision.unwrap_or_default();
+            Ok(Arc::new(CpuBackend::new(CpuOptions { threads, precision, ..CpuOptions::default() })?))
+        }
+        (Some(ordinal), None) => Ok(Arc::new(CudaBackend::new(ordinal)?)),
+        (Some(_), Some(precision)) => Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("the precision is {precision}, but '{}' computes in f16; leave it at its default", device.name),
+        )),
     }
 }

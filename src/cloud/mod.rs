@@ -8,7 +8,9 @@ mod view;
 pub use frame::{Axes, Frame};
 pub(crate) use quantise::shift_for;
 pub use quantise::{GridOrigin, MAX_EXTENT, NO_CELL, Quantised, quantise};
-pub use synthetic::{RoomOptions, SyntheticCloud, room};
+pub use synthetic::{
+    LidarOptions, MOST_VOXELS, RoomOptions, Scene, SizedCloud, SphereOptions, SyntheticCloud, lidar, room, sphere,
+};
 pub use view::{Dtype, StridedView};
 
 use crate::error::{Error, ErrorKind, Result};

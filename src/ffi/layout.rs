@@ -30,7 +30,7 @@ fn rust_layout() -> Layout {
         ov3d_result_view: struct_size, memory, points, voxels, label_count, top_k, feature_dim, reserved, labels, scores, top_labels, top_scores, voxel_of_point, coordinates, features, logits;
         ov3d_timings: struct_size, reserved, total, quantise, levels, kernel_maps, network, head, features, gflop;
         ov3d_segment_desc: struct_size, outputs, similarity, temperature, top_k, grid_origin, representative, repeats, seed, rotation, scale, voxel_size, labels, labels_capacity, scores, scores_capacity, progress, user_data;
-        ov3d_session_desc: struct_size, device, threads, flags, memory_budget;
+        ov3d_session_desc: struct_size, device, threads, flags, memory_budget, precision, reserved;
         ov3d_session_info: struct_size, device, threads, reserved, bytes_in_use, bytes_peak, bytes_capacity;
         ov3d_vocabulary_desc: struct_size, flags, text_space, label_of_row;
     })

@@ -1,7 +1,7 @@
 //! Sessions: one model on one device, one call at a time.
 
 use super::cloud::{self, ov3d_cloud};
-use super::descriptor::{self, Descriptor};
+use super::descriptor::{self, Descriptor, choose};
 use super::floating_point::FloatingPointMode;
 use super::gate::{Gate, Lease};
 use super::model::{ModelObject, ov3d_model};
@@ -10,7 +10,7 @@ use super::segment::{Request, ov3d_segment_desc};
 use super::status::ov3d_status;
 use super::vocabulary::{VocabularyObject, ov3d_vocabulary};
 use super::{check_out, guard, handle, out};
-use crate::backend::{Control, open};
+use crate::backend::{Control, Precision, open};
 use crate::cancel::Cancel;
 use crate::cloud::Cloud;
 use crate::error::{Error, ErrorKind, Result, collected, filled};
@@ -29,6 +29,14 @@ pub struct ov3d_session_s {
 /// One model on one device with scratch memory and a vocabulary. One call at a time: a second one is `OV3D_ERROR_BUSY`.
 pub type ov3d_session = *mut ov3d_session_s;
 
+/// The device's own choice: FP32 on the CPU.
+pub const OV3D_PRECISION_DEFAULT: i32 = 0;
+/// FP32 throughout.
+pub const OV3D_PRECISION_F32: i32 = 1;
+/// Features and weights in BF16, sums in FP32: faster where the CPU has AVX-512 BF16 or AMX, and half the memory. Asks
+/// Linux for AMX's tile registers, for which alternate signal stacks must be large enough (`AT_MINSIGSTKSZ`).
+pub const OV3D_PRECISION_BF16: i32 = 2;
+
 /// Where and how a session runs.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
@@ -44,11 +52,24 @@ pub struct ov3d_session_desc {
     /// Most bytes of working memory a call may need, beyond the model; 0 (default) for no limit. A call that needs more
     /// is `OV3D_ERROR_BUDGET` and names the bytes.
     pub memory_budget: u64,
+    /// `OV3D_PRECISION_DEFAULT` (default), `OV3D_PRECISION_F32` or `OV3D_PRECISION_BF16`.
+    pub precision: i32,
+    /// Must be 0.
+    pub reserved: u32,
 }
 
 impl Default for ov3d_session_desc {
     fn default() -> Self {
-        Self { struct_size: size_of::<Self>() as u32, device: 0, threads: 0, flags: 0, memory_budget: 0 }
+        let struct_size = size_of::<Self>() as u32;
+        Self {
+            struct_size,
+            device: 0,
+            threads: 0,
+            flags: 0,
+            memory_budget: 0,
+            precision: OV3D_PRECISION_DEFAULT,
+            reserved: 0,
+        }
     }
 }
 
@@ -131,12 +152,20 @@ pub extern "C" fn ov3d_session_create(
         if desc.flags != 0 {
             return Err(Error::argument(format!("desc.flags is {:#x}; no flag is known, give 0", desc.flags)));
         }
+        if desc.reserved != 0 {
+            return Err(Error::argument(format!("desc.reserved is {}; give 0", desc.reserved)));
+        }
         if desc.threads > 1024 {
             return Err(Error::argument(format!("desc.threads is {}; give at most 1024, or 0 for all", desc.threads)));
         }
+        let precisions = [
+            (OV3D_PRECISION_DEFAULT, None),
+            (OV3D_PRECISION_F32, Some(Precision::F32)),
+            (OV3D_PRECISION_BF16, Some(Precision::Bf16)),
+        ];
+        let precision = choose("desc.precision", desc.precision, &precisions)?;
         let threads = (desc.threads > 0).then_some(desc.threads as usize);
-        let backend = open("desc.device", desc.device, threads)?;
-        let mut made = Session::on(object.model.clone(), backend);
+        let mut made = Session::on(object.model.clone(), open("desc.device", desc.device, threads, precision)?);
         made.set_memory_budget((desc.memory_budget > 0).then_some(desc.memory_budget));
         let info = describe(&made, desc.device);
         let made = SessionObject { session: Mutex::new(made), gate: Arc::default(), info: Mutex::new(info) };

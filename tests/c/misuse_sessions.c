@@ -28,7 +28,45 @@ static void creation(void) {
     desc.threads = UINT32_MAX;
     REFUSED("threads", ov3d_session_create(world.ones, &desc, &out.session), OV3D_ERROR_INVALID_ARGUMENT,
             "desc.threads");
+#ifdef OV3D_PRECISION_BF16 // not in the header of interface 1
+    ov3d_session_desc_init(&desc, sizeof desc);
+    desc.precision = 7;
+    REFUSED("a precision", ov3d_session_create(world.ones, &desc, &out.session), OV3D_ERROR_INVALID_ARGUMENT,
+            "desc.precision");
+    ov3d_session_desc_init(&desc, sizeof desc);
+    desc.reserved = 1;
+    REFUSED("a reserved field", ov3d_session_create(world.ones, &desc, &out.session), OV3D_ERROR_INVALID_ARGUMENT,
+            "desc.reserved");
+#endif
 }
+
+#ifdef OV3D_PRECISION_BF16
+// A session in BF16 labels nearly all points as one in FP32 does.
+static void precisions(void) {
+    static int32_t labels[2][POINTS];
+    for (int half = 0; half < 2; half++) {
+        ov3d_session_desc desc;
+        ov3d_session_desc_init(&desc, sizeof desc);
+        desc.precision = half ? OV3D_PRECISION_BF16 : OV3D_PRECISION_F32;
+        ov3d_session session = NULL;
+        SUCCEEDS("a session", ov3d_session_create(world.ones, &desc, &session));
+        SUCCEEDS("words", ov3d_session_set_vocabulary(session, world.words));
+        ov3d_segment_desc segment;
+        ov3d_segment_desc_init(&segment, sizeof segment);
+        segment.labels = labels[half];
+        segment.labels_capacity = POINTS;
+        ov3d_cloud cloud = world_cloud();
+        ov3d_result result = NULL;
+        SUCCEEDS("a run", ov3d_segment(session, &cloud, &segment, &result));
+        ov3d_result_free(result);
+        ov3d_session_free(session);
+    }
+    int equal = 0;
+    for (int point = 0; point < POINTS; point++)
+        equal += labels[0][point] == labels[1][point];
+    PLAIN("equal labels", equal * 100 >= POINTS * 95);
+}
+#endif
 
 static void vocabularies(void) {
     ov3d_cloud cloud = world_cloud();
@@ -230,6 +268,9 @@ static void freed_in_flight(void) {
 
 void misuse_of_sessions(void) {
     creation();
+#ifdef OV3D_PRECISION_BF16
+    precisions();
+#endif
     vocabularies();
     budgets();
     busy();

@@ -1,6 +1,7 @@
 // offsets.c - the place and size of every field, frozen: a client built against this header relies on them.
 //
-// Fields may be added at the end of a struct; then its size here grows. Nothing else may change. 64-bit only.
+// Fields may be added at the end of a struct; then its size here grows. Nothing else may change. 64-bit only. What was
+// added since the frozen header of interface 1, which is held against this file too, stands under a name it lacks.
 
 #include "openvocab3d.h"
 
@@ -112,12 +113,18 @@ FIELD(ov3d_segment_desc, scores_capacity, 112, 8);
 FIELD(ov3d_segment_desc, progress, 120, 8);
 FIELD(ov3d_segment_desc, user_data, 128, 8);
 
-SIZE(ov3d_session_desc, 24);
 FIELD(ov3d_session_desc, struct_size, 0, 4);
 FIELD(ov3d_session_desc, device, 4, 4);
 FIELD(ov3d_session_desc, threads, 8, 4);
 FIELD(ov3d_session_desc, flags, 12, 4);
 FIELD(ov3d_session_desc, memory_budget, 16, 8);
+#ifdef OV3D_PRECISION_BF16
+SIZE(ov3d_session_desc, 32);
+FIELD(ov3d_session_desc, precision, 24, 4);
+FIELD(ov3d_session_desc, reserved, 28, 4);
+#else
+SIZE(ov3d_session_desc, 24);
+#endif
 
 SIZE(ov3d_session_info, 40);
 FIELD(ov3d_session_info, struct_size, 0, 4);

@@ -1,8 +1,8 @@
 //! The library under test, fed with the parameters the oracle uses.
 
 use super::oracle::{Coordinate, Matrix, Oracle, Params};
-use openvocab3d::backend::cpu::{CpuBackend, CpuLevel};
-use openvocab3d::backend::{Control, FeatureSpace};
+use openvocab3d::backend::cpu::{CpuLevel, CpuOptions};
+use openvocab3d::backend::{Control, FeatureSpace, Precision};
 use openvocab3d::model::weights::{StateDict, Weight};
 use openvocab3d::model::{Graph, InputFeatures, Model, Provenance, TextSpace};
 use openvocab3d::session::Session;
@@ -31,14 +31,19 @@ pub fn oracle<'a>(params: &'a Params, model: &Model) -> Oracle<'a> {
     Oracle { params, eps: graph.batch_norm_eps, blocks: graph.blocks, stem_kernel: graph.stem_kernel }
 }
 
-/// A session at `level` with `threads` threads.
+/// An FP32 session at `level` with `threads` threads.
 pub fn session(model: &Arc<Model>, level: CpuLevel, threads: usize) -> Session {
-    Session::on(model.clone(), Arc::new(CpuBackend::with_level(Some(threads), level).unwrap()))
+    session_at(model, level, threads, Precision::F32)
 }
 
-/// The CPU levels of this machine.
+/// A session at `level` with `threads` threads and a precision.
+pub fn session_at(model: &Arc<Model>, level: CpuLevel, threads: usize, precision: Precision) -> Session {
+    Session::new(model.clone(), CpuOptions { threads: Some(threads), level: Some(level), precision }).unwrap()
+}
+
+/// The CPU levels of this machine in FP32.
 pub fn levels() -> impl Iterator<Item = CpuLevel> {
-    CpuLevel::ALL.into_iter().filter(|level| level.is_available())
+    CpuLevel::available(Precision::F32)
 }
 
 /// The best CPU level of this machine.

@@ -6,8 +6,8 @@
 
 use super::tensor::LINE;
 
-/// Floats from one look of the kernels at this list to the next: input channels.
-pub(super) const STEP_CHANNELS: usize = 8;
+/// Words of the input rows from one look of the kernels at this list to the next.
+pub(super) const STEP_WORDS: usize = 8;
 /// Most memory regions of one chunk.
 const REGIONS: usize = 8;
 /// More lines per step would fill the core's miss buffers.
@@ -39,15 +39,16 @@ impl Ahead {
         self.pace = lines.div_ceil(steps.max(1)).min(MOST_LINES);
     }
 
-    /// The next lines to fetch: first address and count.
+    /// Gives the next lines to `fetch`.
     #[inline(always)]
-    pub(super) fn step(&mut self) -> (usize, usize) {
-        let Some((start, lines)) = self.count.checked_sub(1).map(|last| &mut self.regions[last]) else { return (0, 0) };
-        let (first, count) = (*start, self.pace.min(*lines));
-        *start += count * LINE * size_of::<f32>();
-        *lines -= count;
+    pub(super) fn step(&mut self, fetch: impl Fn(*const f32)) {
+        let Some((start, lines)) = self.count.checked_sub(1).map(|last| &mut self.regions[last]) else { return };
+        for _ in 0..self.pace.min(*lines) {
+            fetch(std::ptr::without_provenance(*start));
+            *start += LINE * size_of::<f32>();
+            *lines -= 1;
+        }
         self.count -= usize::from(*lines == 0);
-        (first, count)
     }
 }
 
@@ -63,11 +64,11 @@ mod tests {
             ahead.add(memory.as_ptr(), 40 * LINE);
             ahead.add(memory[40 * LINE..].as_ptr(), 23 * LINE + 1);
             ahead.pace(steps);
-            let mut seen = Vec::new();
+            let seen = std::cell::RefCell::new(Vec::new());
             for _ in 0..steps.max(10) + 2 {
-                let (first, count) = ahead.step();
-                seen.extend((0..count).map(|line| (first - memory.as_ptr().addr()) / 64 + line));
+                ahead.step(|line| seen.borrow_mut().push((line.addr() - memory.as_ptr().addr()) / 64));
             }
+            let mut seen = seen.into_inner();
             seen.sort_unstable();
             assert_eq!(seen, (0..64).collect::<Vec<_>>(), "{steps} steps");
         }

@@ -2,13 +2,13 @@
 //!
 //! A chunk's output rows stay in the L2 cache of the one thread that owns it while each offset's weights pass by.
 
-use super::ahead::{Ahead, STEP_CHANNELS};
-use super::level::CpuLevel;
-use super::packed::{Packed, Panel};
+use super::ahead::{Ahead, STEP_WORDS};
+use super::arithmetic::Arithmetic;
+use super::packed::Packed;
 use super::prepared::{pack_product, pack_shift};
-use super::simd::{RowProduct, Start};
-use super::tensor::{LINE, Tensor};
-use crate::backend::{Control, Work};
+use super::simd::{RowProduct, Start, bf16_numbers, panels_together, round};
+use super::tensor::{LINE, Tensor, Workers};
+use crate::backend::{Control, Precision, Work};
 use crate::error::{Error, Result};
 use crate::plan::{Convolution, Geometry, Plan, TensorId};
 use crate::sparse::KernelMap;
@@ -28,8 +28,8 @@ struct Operand {
 struct Term {
     operand: usize,
     offset: usize,
-    /// Input channels.
-    channels: Range<usize>,
+    /// Of an input row.
+    words: Range<usize>,
     /// Whether the sums begin here, from the shift.
     begins: bool,
     /// Whether they are complete, ready for ReLU.
@@ -49,7 +49,8 @@ pub(super) struct PackedConvolution {
 
 /// What the convolutions of a run share.
 pub(super) struct Operands<'a> {
-    pub(super) level: CpuLevel,
+    pub(super) arithmetic: Arithmetic,
+    pub(super) workers: &'a Workers,
     /// Tensors by number; those not live are empty.
     pub(super) tensors: &'a [Tensor],
     pub(super) maps: &'a HashMap<Geometry, KernelMap>,
@@ -75,14 +76,14 @@ fn coverage(geometry: Geometry) -> Coverage {
     }
 }
 
-/// The terms of operands with the given geometries and channels, in an order in which a term that meets every row comes
+/// The terms of operands with the given geometries and words per row, in an order in which a term that meets every row comes
 /// first and another last where there are such: they start the sums from the shift and end them with ReLU without
-/// another pass over the rows. A single centre is cut in two between its channels for that.
+/// another pass over the rows. A single centre is cut in two between its words for that.
 fn schedule(operands: &[(Geometry, usize)]) -> Vec<Term> {
     let term = |operand: usize, offset: usize| Term {
         operand,
         offset,
-        channels: 0..operands[operand].1,
+        words: 0..operands[operand].1,
         begins: false,
         ends: false,
     };
@@ -96,10 +97,10 @@ fn schedule(operands: &[(Geometry, usize)]) -> Vec<Term> {
         }
     }
     if let [centre] = &mut centres[..] {
-        let half = centre.channels.end / 2 / LINE * LINE;
+        let half = centre.words.end / 2 / LINE * LINE;
         if half > 0 {
-            let second = Term { channels: half..centre.channels.end, ..centre.clone() };
-            centre.channels.end = half;
+            let second = Term { words: half..centre.words.end, ..centre.clone() };
+            centre.words.end = half;
             centres.push(second);
         }
     }
@@ -118,15 +119,15 @@ fn schedule(operands: &[(Geometry, usize)]) -> Vec<Term> {
 }
 
 impl PackedConvolution {
-    pub(super) fn new(level: CpuLevel, plan: &Plan, convolution: &Convolution) -> Result<Self> {
+    pub(super) fn new(arithmetic: Arithmetic, plan: &Plan, convolution: &Convolution) -> Result<Self> {
         let products = || std::iter::once(&convolution.main).chain(&convolution.shortcut);
         let mut operands = Vec::new();
         for product in products() {
-            for (tensor, weights) in pack_product(level, plan, product)? {
+            for (tensor, weights) in pack_product(arithmetic, plan, product)? {
                 operands.push(Operand { geometry: product.geometry, tensor, weights });
             }
         }
-        let shapes: Vec<_> = operands.iter().map(|operand| (operand.geometry, operand.weights.channels)).collect();
+        let shapes: Vec<_> = operands.iter().map(|operand| (operand.geometry, operand.weights.words)).collect();
         Ok(Self {
             operands,
             terms: schedule(&shapes),
@@ -143,10 +144,13 @@ impl PackedConvolution {
         };
         let maps = self.operands.iter().map(map).collect::<Result<Vec<_>>>()?;
         let Some(first) = maps.first() else { return Err(Error::internal("a convolution without a product")) };
-        let (chunk_rows, stride) = (first.chunk_rows, output.stride);
-        output.as_mut_slice().par_chunks_mut(chunk_rows * stride).enumerate().try_for_each(|(index, rows)| {
-            let mut chunk = ChunkRun { convolution: self, run, maps: &maps, index, stride, rows };
-            chunk.run()
+        let (chunk_rows, stride, precision) = (first.chunk_rows, output.stride, output.precision);
+        output.as_mut_slice().par_chunks_mut(chunk_rows * stride).enumerate().try_for_each(|(index, words)| {
+            let chunk = Chunk { convolution: self, run, maps: &maps, index, rows: words.len() / stride };
+            match precision {
+                Precision::F32 => chunk.fill(words),
+                Precision::Bf16 => chunk.fill_rounded(words),
+            }
         })?;
         let mut work = Work { flop: 0, bytes: output.bytes() };
         for (operand, map) in self.operands.iter().zip(&maps) {
@@ -159,77 +163,98 @@ impl PackedConvolution {
 }
 
 /// One chunk of output rows.
-struct ChunkRun<'a> {
+struct Chunk<'a> {
     convolution: &'a PackedConvolution,
     run: &'a Operands<'a>,
     /// By operand.
     maps: &'a [&'a KernelMap],
     index: usize,
-    stride: usize,
-    rows: &'a mut [f32],
+    rows: usize,
 }
 
-impl<'a> ChunkRun<'a> {
-    fn run(&mut self) -> Result<()> {
+impl<'a> Chunk<'a> {
+    /// Fills FP32 rows.
+    fn fill(&self, rows: &mut [f32]) -> Result<()> {
+        let (relu, mut ahead) = (self.convolution.relu, self.ahead(rows));
+        match self.residual(self.index) {
+            Some((residual, Precision::Bf16)) => {
+                self.sum(rows, None, false, &mut ahead)?;
+                add_words(rows, residual, relu, [self.columns(), residual.len() / self.rows]);
+                Ok(())
+            }
+            residual => self.sum(rows, residual.map(|(rows, _)| rows), relu, &mut ahead),
+        }
+    }
+
+    /// Fills BF16 rows: sums are rounded once, when they are complete.
+    fn fill_rounded(&self, words: &mut [f32]) -> Result<()> {
+        let (strides, mut ahead) = ([self.columns(), words.len() / self.rows], self.ahead(words));
+        self.run.workers.with(self.rows * self.columns(), |sums| {
+            self.sum(sums, None, false, &mut ahead)?;
+            let residual = self.residual(self.index).map(|(words, _)| words);
+            round(self.run.arithmetic.level, sums, residual, self.convolution.relu, words, strides);
+            Ok(())
+        })
+    }
+
+    /// Columns padded to whole lines: what separates rows of sums.
+    fn columns(&self) -> usize {
+        self.convolution.shift.len()
+    }
+
+    /// `sums = shift + residual + products`, then ReLU if wanted.
+    fn sum(&self, sums: &mut [f32], residual: Option<&[f32]>, relu: bool, ahead: &mut Ahead) -> Result<()> {
         let (convolution, run) = (self.convolution, self.run);
-        let residual = convolution.residual.map(|residual| self.values_of(self.index, &run.tensors[residual.0]));
-        let started = convolution.terms.iter().any(|term| term.begins);
-        if !started {
-            self.rows.chunks_exact_mut(self.stride).for_each(|row| row.copy_from_slice(&convolution.shift));
+        if !convolution.terms.iter().any(|term| term.begins) {
+            sums.chunks_exact_mut(self.columns()).for_each(|row| row.copy_from_slice(&convolution.shift));
             if let Some(residual) = residual {
-                self.rows.iter_mut().zip(residual).for_each(|(v, r)| *v += r);
+                sums.iter_mut().zip(residual).for_each(|(v, r)| *v += r);
             }
         }
-        let mut ahead = self.ahead();
-        for &panel in convolution.operands.first().map_or(&[][..], |operand| &operand.weights.panels) {
+        let panels = convolution.operands.first().map_or(&[][..], |operand| &operand.weights.panels);
+        for panels in panels.chunks(panels_together(run.arithmetic)) {
             for term in &convolution.terms {
                 run.control.cancel.check()?;
                 let start = match term.begins {
                     true => Start::Shift { shift: &convolution.shift, residual },
                     false => Start::Output,
                 };
-                self.add(term, panel, start, &mut ahead);
+                let operand = &convolution.operands[term.operand];
+                let input = &run.tensors[operand.tensor.0];
+                let pairs = self.maps[term.operand].chunks[self.index].pairs(term.offset);
+                if pairs.is_empty() {
+                    continue;
+                }
+                let mut product = RowProduct {
+                    input: input.as_slice(),
+                    input_stride: input.stride,
+                    words: term.words.clone(),
+                    weights: operand.weights.blocks(term.offset, panels),
+                    ahead,
+                    output: sums,
+                    output_stride: self.columns(),
+                    panels,
+                    start,
+                    relu: relu && term.ends,
+                };
+                product.accumulate(run.arithmetic, pairs);
             }
         }
-        if convolution.relu && !convolution.terms.iter().any(|term| term.ends) {
-            relu(self.rows);
+        if relu && !convolution.terms.iter().any(|term| term.ends) {
+            self::relu(sums);
         }
         Ok(())
     }
 
-    fn add(&mut self, term: &Term, panel: Panel, start: Start<'_>, ahead: &mut Ahead) {
-        let operand = &self.convolution.operands[term.operand];
-        let input = &self.run.tensors[operand.tensor.0];
-        let pairs = self.maps[term.operand].chunks[self.index].pairs(term.offset);
-        if pairs.is_empty() {
-            return;
-        }
-        let weights = operand.weights.block(term.offset, panel);
-        let mut product = RowProduct {
-            input: input.as_slice(),
-            input_stride: input.stride,
-            channels: term.channels.clone(),
-            weights: &weights[term.channels.start * panel.width..term.channels.end * panel.width],
-            ahead,
-            output: self.rows,
-            output_stride: self.stride,
-            column: panel.column,
-            width: panel.width,
-            start,
-            relu: self.convolution.relu && term.ends,
-        };
-        product.accumulate(self.run.level, pairs);
+    /// The rows of the residual, if there is one, that belong to chunk `index`; none past the last.
+    fn residual(&self, index: usize) -> Option<(&'a [f32], Precision)> {
+        let tensor = &self.run.tensors[self.convolution.residual?.0];
+        let start = |index: usize| tensor.rows.min(index * self.maps[0].chunk_rows) * tensor.stride;
+        Some((&tensor.as_slice()[start(index)..start(index + 1)], tensor.precision))
     }
 
-    /// The values of chunk `index` of a tensor of the output's shape; none past the last.
-    fn values_of(&self, index: usize, tensor: &'a Tensor) -> &'a [f32] {
-        let values = tensor.as_slice();
-        let start = |index: usize| values.len().min(index * self.maps[0].chunk_rows * self.stride);
-        &values[start(index)..start(index + 1)]
-    }
-
-    /// What the next chunk will touch first.
-    fn ahead(&self) -> Ahead {
+    /// What the next chunk will touch first; `output` is what this one fills.
+    fn ahead(&self, output: &[f32]) -> Ahead {
         let mut ahead = Ahead::default();
         let (mut steps, next) = (0, self.index + 1);
         for (operand, map) in self.convolution.operands.iter().zip(self.maps) {
@@ -237,16 +262,26 @@ impl<'a> ChunkRun<'a> {
             let home = map.chunks.get(next).map_or(0..0, |chunk| chunk.home.clone());
             let rows = &input.as_slice()[home.start as usize * input.stride..home.end as usize * input.stride];
             ahead.add(rows.as_ptr(), rows.len());
-            steps += map.chunks[self.index].pair_count() * operand.weights.channels * operand.weights.panels.len();
+            steps += map.chunks[self.index].pair_count() * operand.weights.words * operand.weights.panels.len();
         }
-        if let Some(residual) = self.convolution.residual {
-            let rows = self.values_of(next, &self.run.tensors[residual.0]);
+        if let Some((rows, _)) = self.residual(next) {
             ahead.add(rows.as_ptr(), rows.len());
         }
         let next_rows = self.maps[0].output_rows.saturating_sub(next * self.maps[0].chunk_rows);
-        ahead.add(self.rows.as_ptr_range().end, next_rows.min(self.maps[0].chunk_rows) * self.stride);
-        ahead.pace(steps / (8 * STEP_CHANNELS));
+        let stride = output.len() / self.rows;
+        ahead.add(output.as_ptr_range().end, next_rows.min(self.maps[0].chunk_rows) * stride);
+        ahead.pace(steps / (8 * STEP_WORDS));
         ahead
+    }
+}
+
+/// `sums += words`, where words are BF16 pairs, then ReLU if wanted.
+fn add_words(sums: &mut [f32], words: &[f32], relu: bool, strides: [usize; 2]) {
+    for (sums, words) in sums.chunks_exact_mut(strides[0]).zip(words.chunks_exact(strides[1])) {
+        sums.iter_mut().zip(words.iter().copied().flat_map(bf16_numbers)).for_each(|(v, r)| *v += r);
+    }
+    if relu {
+        self::relu(sums);
     }
 }
 
@@ -276,12 +311,12 @@ mod tests {
         ];
         for (operands, [begin, end]) in cases {
             let terms = schedule(&operands);
-            for (operand, &(geometry, channels)) in operands.iter().enumerate() {
+            for (operand, &(geometry, words)) in operands.iter().enumerate() {
                 for offset in 0..geometry.volume() {
                     let of = terms.iter().filter(|term| term.operand == operand && term.offset == offset);
-                    let mut used: Vec<usize> = of.flat_map(|term| term.channels.clone()).collect();
+                    let mut used: Vec<usize> = of.flat_map(|term| term.words.clone()).collect();
                     used.sort_unstable();
-                    assert_eq!(used, (0..channels).collect::<Vec<_>>(), "{operands:?}");
+                    assert_eq!(used, (0..words).collect::<Vec<_>>(), "{operands:?}");
                 }
             }
             let marked = |mark: fn(&Term) -> bool| terms.iter().filter(|term| mark(term)).count();

@@ -1,13 +1,13 @@
 //! From input to labels: quantise, levels, kernel maps, the network's steps, head with lift to points.
 
+use super::arithmetic::Arithmetic;
 use super::convolution::Operands;
 use super::coordinates::{self, CoordinateMaps};
 use super::head;
 use super::input::input_features;
-use super::level::CpuLevel;
 use super::memory;
 use super::prepared::{PreparedNetwork, PreparedStep};
-use super::tensor::{Scratch, Tensor};
+use super::tensor::{Scratch, Tensor, Workers};
 use crate::backend::{Control, FeatureSpace, Job, Outcome, Query, Scores, Stage, Trunk, Work};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::TensorId;
@@ -31,13 +31,21 @@ impl Clock<'_> {
     }
 }
 
+/// How and with which memory a run computes.
+pub(super) struct Means<'a> {
+    pub(super) arithmetic: Arithmetic,
+    pub(super) workers: &'a Workers,
+    pub(super) scratch: &'a mut Scratch,
+}
+
 /// Runs `job` on the current thread pool.
-pub(super) fn execute(level: CpuLevel, job: &Job<'_>, scratch: &mut Scratch) -> Result<Outcome> {
+pub(super) fn execute(mut means: Means<'_>, job: &Job<'_>) -> Result<Outcome> {
+    let arithmetic = means.arithmetic;
     let plan = job.plan;
     let planned = plan.steps.len() + 3 + usize::from(job.scores.is_some()) + usize::from(job.features.is_some());
     let cancel = job.control.cancel;
-    let key = format!("cpu {level} f32");
-    let network = plan.prepared.get_or_prepare(&key, || PreparedNetwork::new(level, plan, cancel))?;
+    let key = format!("cpu {arithmetic}");
+    let network = plan.prepared.get_or_prepare(&key, || PreparedNetwork::new(arithmetic, plan, cancel))?;
     let mut clock = Clock { control: job.control, stages: Vec::new(), planned, start: Instant::now() };
     job.control.report(0.0)?;
 
@@ -49,13 +57,16 @@ pub(super) fn execute(level: CpuLevel, job: &Job<'_>, scratch: &mut Scratch) -> 
     let kernel_maps = coordinates::kernel_maps(plan, &levels, cancel)?;
     clock.lap("kernel maps", Work::default())?;
     let maps = CoordinateMaps { levels, kernel_maps };
-    let working_bytes = memory::working_bytes(job, &voxels, &maps);
+    let working_bytes = memory::working_bytes(job, &voxels, &maps, &network.precisions);
     job.check_budget(working_bytes)?;
     let input = match plan.input {
-        Some(TensorId(input)) => input_features(job, &voxels, plan.tensors[input].channels, scratch)?,
+        Some(TensorId(input)) => {
+            let (channels, precision) = (plan.tensors[input].channels, network.precisions[input]);
+            input_features(job, &voxels, channels, precision, means.scratch)?
+        }
         None => Tensor::default(),
     };
-    let trunk = run_network(level, job, &network, input, &maps, scratch, &mut clock)?;
+    let trunk = run_network(&mut means, job, &network, input, &maps, &mut clock)?;
     drop(maps);
 
     let mut outcome = Outcome { voxels, origins, working_bytes, ..Outcome::default() };
@@ -67,8 +78,8 @@ pub(super) fn execute(level: CpuLevel, job: &Job<'_>, scratch: &mut Scratch) -> 
     match job.features {
         Some(FeatureSpace::Trunk) => outcome.features = Some(head::trunk_features(&trunk, job.control)?),
         Some(FeatureSpace::Text) => {
-            let linear =
-                plan.prepared.get_or_prepare(&format!("cpu {level} f32 text"), || head::text_head(level, plan))?;
+            let full = arithmetic.full();
+            let linear = plan.prepared.get_or_prepare(&format!("cpu text {full}"), || head::text_head(full, plan))?;
             outcome.features = Some(head::text_features(&trunk, &linear, job.control)?);
             clock.lap("features", linear.work(&trunk))?;
         }
@@ -76,7 +87,7 @@ pub(super) fn execute(level: CpuLevel, job: &Job<'_>, scratch: &mut Scratch) -> 
     }
     match job.keep_trunk {
         true => outcome.trunk = Some(Trunk(Arc::new(trunk))),
-        false => scratch.give(trunk),
+        false => means.scratch.give(trunk),
     }
     outcome.stages = clock.stages;
     job.control.report(1.0)?;
@@ -85,12 +96,11 @@ pub(super) fn execute(level: CpuLevel, job: &Job<'_>, scratch: &mut Scratch) -> 
 
 /// Runs the plan's steps; returns the trunk.
 fn run_network(
-    level: CpuLevel,
+    means: &mut Means<'_>,
     job: &Job<'_>,
     network: &PreparedNetwork,
     input: Tensor,
     maps: &CoordinateMaps,
-    scratch: &mut Scratch,
     clock: &mut Clock<'_>,
 ) -> Result<Tensor> {
     let plan = job.plan;
@@ -98,42 +108,46 @@ fn run_network(
     if let Some(TensorId(place)) = plan.input {
         tensors[place] = input;
     }
-    let result = run_steps(level, job, network, &mut tensors, maps, scratch, clock);
+    let result = run_steps(means, job, network, &mut tensors, maps, clock);
     let trunk = std::mem::take(&mut tensors[plan.trunk.0]);
     // Also after an error: to hand large buffers back to the system takes longer than a cancelled call may.
-    tensors.into_iter().for_each(|tensor| scratch.give(tensor));
+    tensors.into_iter().for_each(|tensor| means.scratch.give(tensor));
     match result {
         Ok(()) => Ok(trunk),
         Err(error) => {
-            scratch.give(trunk);
+            means.scratch.give(trunk);
             Err(error)
         }
     }
 }
 
 fn run_steps(
-    level: CpuLevel,
+    means: &mut Means<'_>,
     job: &Job<'_>,
     network: &PreparedNetwork,
     tensors: &mut [Tensor],
     maps: &CoordinateMaps,
-    scratch: &mut Scratch,
     clock: &mut Clock<'_>,
 ) -> Result<()> {
     let plan = job.plan;
     for ((step, prepared), released) in plan.steps.iter().zip(&network.steps).zip(&network.released) {
-        let spec = plan.tensor(step.writes());
-        let mut output = Tensor::unfilled(maps.levels.level(spec.level).len(), spec.channels, scratch)?;
+        let (spec, precision) = (plan.tensor(step.writes()), network.precisions[step.writes().0]);
+        let mut output =
+            Tensor::unfilled(maps.levels.level(spec.level).len(), spec.channels, precision, means.scratch)?;
+        let operands = Operands {
+            arithmetic: means.arithmetic,
+            workers: means.workers,
+            tensors,
+            maps: &maps.kernel_maps,
+            control: job.control,
+        };
         let work = match prepared {
-            PreparedStep::Stem(stem) => stem.run(&maps.levels, job.control, &mut output),
-            PreparedStep::Convolution(convolution) => {
-                let operands = Operands { level, tensors, maps: &maps.kernel_maps, control: job.control };
-                convolution.run(&operands, &mut output)
-            }
+            PreparedStep::Stem(stem) => stem.run(&operands, &maps.levels, &mut output),
+            PreparedStep::Convolution(convolution) => convolution.run(&operands, &mut output),
         };
         tensors[step.writes().0] = output;
         for &TensorId(tensor) in released {
-            scratch.give(std::mem::take(&mut tensors[tensor]));
+            means.scratch.give(std::mem::take(&mut tensors[tensor]));
         }
         clock.lap(step.name(), work?)?;
     }

@@ -1,6 +1,6 @@
 //! Scores of voxels from the folded head, ranked block by block and lifted to points; full features when asked for.
 
-use super::level::CpuLevel;
+use super::arithmetic::Arithmetic;
 use super::linear::{Linear, identity_pairs};
 use super::tensor::Tensor;
 use crate::backend::{Control, HeadMatrix, ScoreRequest, Scores, Work};
@@ -21,9 +21,9 @@ pub(super) struct PackedHead {
 }
 
 impl PackedHead {
-    pub(super) fn new(level: CpuLevel, matrix: &HeadMatrix) -> Result<Self> {
+    pub(super) fn new(arithmetic: Arithmetic, matrix: &HeadMatrix) -> Result<Self> {
         let linear = Linear::new(
-            level,
+            arithmetic,
             matrix.rows,
             matrix.columns(),
             |row, column| matrix.weight[row * matrix.columns() + column],
@@ -145,10 +145,10 @@ fn score_block(
 }
 
 /// The head's own product, for full text-space features.
-pub(super) fn text_head(level: CpuLevel, plan: &Plan) -> Result<Linear> {
+pub(super) fn text_head(arithmetic: Arithmetic, plan: &Plan) -> Result<Linear> {
     let (weight, columns) = (&plan.head.weight, plan.head.text_dim());
     let bias = |column: usize| plan.head.bias.as_ref().map_or(0.0, |bias| bias.get(column));
-    Linear::new(level, weight.shape[0], columns, |row, column| weight.get(row * columns + column), bias)
+    Linear::new(arithmetic, weight.shape[0], columns, |row, column| weight.get(row * columns + column), bias)
 }
 
 /// `[v, text dimension]` features.

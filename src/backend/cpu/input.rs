@@ -1,7 +1,8 @@
 //! Input features: the colours of each voxel's representative point, or those given with ready-made voxels.
 
+use super::simd::bf16_pair;
 use super::tensor::{Scratch, Tensor};
-use crate::backend::{Input, Job, Representative};
+use crate::backend::{Input, Job, Precision, Representative};
 use crate::cloud::Cloud;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sparse::Voxels;
@@ -11,16 +12,31 @@ use std::cmp::Ordering;
 const BLOCK: usize = 1 << 13;
 
 /// `[v, channels]` features of the representative point of each voxel.
-pub(super) fn input_features(job: &Job<'_>, voxels: &Voxels, channels: usize, scratch: &mut Scratch) -> Result<Tensor> {
-    let mut tensor = Tensor::unfilled(voxels.len(), channels, scratch)?;
+pub(super) fn input_features(
+    job: &Job<'_>,
+    voxels: &Voxels,
+    channels: usize,
+    precision: Precision,
+    scratch: &mut Scratch,
+) -> Result<Tensor> {
+    let mut tensor = Tensor::unfilled(voxels.len(), channels, precision, scratch)?;
     tensor.as_mut_slice().fill(0.0);
     let stride = tensor.stride;
+    let keep = |row: &mut [f32], features: &[f32]| match precision {
+        Precision::F32 => row[..channels].copy_from_slice(&features[..channels]),
+        Precision::Bf16 => {
+            let number = |channel: usize| if channel < channels { features[channel] } else { 0.0 };
+            for (word, to) in row[..channels.div_ceil(2)].iter_mut().enumerate() {
+                *to = bf16_pair([2 * word, 2 * word + 1].map(number));
+            }
+        }
+    };
     let rows = tensor.as_mut_slice().chunks_exact_mut(stride).enumerate();
     match &job.input {
         Input::Coordinates { features: Some(features), .. } => {
             for (voxel, row) in rows {
                 let first = voxels.points_of(voxel)[0] as usize;
-                row[..channels].copy_from_slice(&features[first * channels..][..channels]);
+                keep(row, &features[first * channels..][..channels]);
             }
         }
         Input::Coordinates { features: None, .. } => {
@@ -38,7 +54,7 @@ pub(super) fn input_features(job: &Job<'_>, voxels: &Voxels, channels: usize, sc
                 }
                 let point = points.representative(voxels.points_of(voxel), *representative);
                 let (cloud, index) = points.locate(point);
-                row[..channels].copy_from_slice(&cloud.color_feature(index)[..channels]);
+                keep(row, &cloud.color_feature(index)[..channels]);
             }
         }
     }

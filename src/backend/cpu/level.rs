@@ -1,5 +1,7 @@
 //! CPU levels: which vector instructions the micro-kernels use, chosen once at run time.
 
+use super::simd::amx;
+use crate::backend::Precision;
 use crate::error::{Error, ErrorKind, Result};
 use std::fmt;
 use std::str::FromStr;
@@ -15,11 +17,15 @@ pub enum CpuLevel {
     Avx2,
     /// 512-bit vectors.
     Avx512,
+    /// The same with dot products of BF16 pairs.
+    Avx512Bf16,
+    /// The same with products of BF16 tiles.
+    Amx,
 }
 
 impl CpuLevel {
     /// All levels, lowest first.
-    pub const ALL: [Self; 4] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512];
+    pub const ALL: [Self; 6] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512, Self::Avx512Bf16, Self::Amx];
 
     /// The environment variable that forces a level, for tests and for tracking down differences.
     pub const VARIABLE: &'static str = "OV3D_CPU_LEVEL";
@@ -33,16 +39,33 @@ impl CpuLevel {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => is_x86_feature_detected!("avx512f"),
             Self::Neon => cfg!(target_arch = "aarch64"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16 => Self::Avx512.is_available() && is_x86_feature_detected!("avx512bf16"),
+            Self::Amx => Self::Avx512Bf16.is_available() && amx::is_usable(),
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 | Self::Avx512 => false,
+            Self::Avx2 | Self::Avx512 | Self::Avx512Bf16 => false,
         }
     }
 
-    /// The best level of this CPU, or the one [`Self::VARIABLE`] names.
-    pub fn detect() -> Result<Self> {
+    /// The best level of this CPU for a precision, or the one [`Self::VARIABLE`] names.
+    pub fn detect(precision: Precision) -> Result<Self> {
         match std::env::var(Self::VARIABLE) {
             Ok(name) => name.parse().map_err(|e: Error| e.within(Self::VARIABLE)),
-            Err(_) => Ok(Self::ALL.into_iter().rev().find(|level| level.is_available()).unwrap_or(Self::Portable)),
+            Err(_) => Ok(Self::available(precision).last().unwrap_or(Self::Portable)),
+        }
+    }
+
+    /// The levels of this CPU that make a difference at a precision, lowest first.
+    pub fn available(precision: Precision) -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(move |level| *level == level.at(precision) && level.is_available())
+    }
+
+    /// The highest level up to this one that has instructions of its own for `precision`.
+    pub(super) fn at(self, precision: Precision) -> Self {
+        match (precision, self) {
+            (Precision::F32, Self::Avx512Bf16 | Self::Amx) => Self::Avx512,
+            (Precision::Bf16, Self::Avx512) => Self::Avx2,
+            (_, level) => level,
         }
     }
 
@@ -65,6 +88,8 @@ impl fmt::Display for CpuLevel {
             Self::Neon => "neon",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Avx512Bf16 => "avx512bf16",
+            Self::Amx => "amx",
         })
     }
 }
@@ -73,9 +98,11 @@ impl FromStr for CpuLevel {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|level| level.to_string() == name)
-            .ok_or_else(|| Error::argument(format!("'{name}' is no CPU level; use portable, neon, avx2 or avx512")))
+        Self::ALL.into_iter().find(|level| level.to_string() == name).ok_or_else(|| {
+            Error::argument(format!(
+                "'{name}' is no CPU level; use one of {}",
+                Self::ALL.map(|level| level.to_string()).join(", ")
+            ))
+        })
     }
 }

@@ -1,9 +1,9 @@
 //! A dense product over the trunk's rows, a block of rows at a time, so that no `[n, columns]` matrix need exist.
 
 use super::ahead::Ahead;
-use super::level::CpuLevel;
+use super::arithmetic::Arithmetic;
 use super::packed::Packed;
-use super::simd::{RowProduct, Start};
+use super::simd::{RowProduct, Start, panels_together};
 use super::tensor::{LINE, Tensor};
 use crate::backend::Work;
 use crate::error::{Result, collected};
@@ -12,7 +12,7 @@ use crate::sparse::{Pair, Pairs};
 /// `trunk · weight + bias` in packed form.
 #[derive(Debug)]
 pub(super) struct Linear {
-    level: CpuLevel,
+    arithmetic: Arithmetic,
     packed: Packed,
     columns: usize,
     /// Padded to whole lines.
@@ -22,17 +22,17 @@ pub(super) struct Linear {
 impl Linear {
     /// From the `[rows, columns]` weight and `[columns]` bias that the functions give.
     pub(super) fn new(
-        level: CpuLevel,
+        arithmetic: Arithmetic,
         rows: usize,
         columns: usize,
         weight: impl Fn(usize, usize) -> f32,
         bias: impl Fn(usize) -> f32,
     ) -> Result<Self> {
-        let packed = Packed::new(level, 1, rows, columns, |_, row, column| weight(row, column))?;
+        let packed = Packed::new(arithmetic, 1, rows, columns, |_, row, column| weight(row, column))?;
         let padded =
             (0..columns.next_multiple_of(LINE)).map(|column| if column < columns { bias(column) } else { 0.0 });
         let bias = collected(padded, "the bias")?;
-        Ok(Self { level, packed, columns, bias })
+        Ok(Self { arithmetic, packed, columns, bias })
     }
 
     pub(super) fn columns(&self) -> usize {
@@ -57,21 +57,20 @@ impl Linear {
 
     /// Fills `result` (whole rows of [`Self::stride`] floats) from the trunk's rows from `first` on.
     pub(super) fn apply(&self, trunk: &Tensor, first: usize, pairs: &[Pair], result: &mut [f32]) {
-        for &panel in &self.packed.panels {
+        for panels in self.packed.panels.chunks(panels_together(self.arithmetic)) {
             let mut product = RowProduct {
                 input: &trunk.as_slice()[first * trunk.stride..],
                 input_stride: trunk.stride,
-                channels: 0..self.packed.channels,
-                weights: self.packed.block(0, panel),
+                words: 0..self.packed.words,
+                weights: self.packed.blocks(0, panels),
                 ahead: &mut Ahead::default(),
                 output: result,
                 output_stride: self.stride(),
-                column: panel.column,
-                width: panel.width,
+                panels,
                 start: Start::Shift { shift: &self.bias, residual: None },
                 relu: false,
             };
-            product.accumulate(self.level, Pairs::new(pairs));
+            product.accumulate(self.arithmetic, Pairs::new(pairs));
         }
     }
 }

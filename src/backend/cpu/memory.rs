@@ -1,11 +1,11 @@
 //! The working memory of a run, by formula: what a budget is checked against, first for the points alone, then, when
 //! voxels and neighbours are known, for the whole run before any layer is computed.
 
+use super::arithmetic::row_words;
 use super::coordinates::CoordinateMaps;
-use super::tensor::LINE;
-use crate::backend::{FeatureSpace, Job};
-use crate::plan::TensorId;
-use crate::sparse::{Levels, Voxels};
+use crate::backend::{FeatureSpace, Job, Precision};
+use crate::plan::{Plan, TensorId};
+use crate::sparse::Voxels;
 
 /// Bytes that turning `points` points into voxels needs: cells, two buffers of keyed points for the sort, the voxel of
 /// each point. Known before anything is allocated.
@@ -15,7 +15,12 @@ pub(super) fn voxelise_bytes(points: usize) -> u64 {
 
 /// Bytes that `job` needs at most at one time, beyond the model and the caller's own buffers. Results count twice: as the
 /// run gives them and as each cloud's own.
-pub(super) fn working_bytes(job: &Job<'_>, voxels: &Voxels, coordinates: &CoordinateMaps) -> u64 {
+pub(super) fn working_bytes(
+    job: &Job<'_>,
+    voxels: &Voxels,
+    coordinates: &CoordinateMaps,
+    precisions: &[Precision],
+) -> u64 {
     let levels = &coordinates.levels;
     let points = voxels.voxel_of_point.len() as u64;
     let (count, plan) = (voxels.len() as u64, job.plan);
@@ -38,24 +43,23 @@ pub(super) fn working_bytes(job: &Job<'_>, voxels: &Voxels, coordinates: &Coordi
     };
     // FP32 twice, then FP16.
     let features = count * feature_dim as u64 * 10;
-    let trunk = tensor_bytes(job, levels, plan.trunk);
-    let run = base + coarse + (maps + tensors_peak(job, levels)).max(trunk + outputs + features);
+    let tensor_bytes = |tensor: TensorId| {
+        let spec = plan.tensor(tensor);
+        4 * (levels.level(spec.level).len() * row_words(spec.channels, precisions[tensor.0])) as u64
+    };
+    let trunk = tensor_bytes(plan.trunk);
+    let run = base + coarse + (maps + tensors_peak(plan, tensor_bytes)).max(trunk + outputs + features);
     run.max(voxelise_bytes(voxels.voxel_of_point.len()))
 }
 
-fn tensor_bytes(job: &Job<'_>, levels: &Levels, tensor: TensorId) -> u64 {
-    let spec = job.plan.tensor(tensor);
-    4 * levels.level(spec.level).len() as u64 * spec.channels.next_multiple_of(LINE) as u64
-}
-
 /// The most that the tensors alive at one step take together.
-fn tensors_peak(job: &Job<'_>, levels: &Levels) -> u64 {
-    let mut alive = job.plan.input.map_or(0, |input| tensor_bytes(job, levels, input));
+fn tensors_peak(plan: &Plan, tensor_bytes: impl Fn(TensorId) -> u64) -> u64 {
+    let mut alive = plan.input.map_or(0, &tensor_bytes);
     let mut peak = alive;
-    for (step, released) in job.plan.steps.iter().zip(job.plan.released_after()) {
-        alive += tensor_bytes(job, levels, step.writes());
+    for (step, released) in plan.steps.iter().zip(plan.released_after()) {
+        alive += tensor_bytes(step.writes());
         peak = peak.max(alive);
-        alive -= released.into_iter().map(|tensor| tensor_bytes(job, levels, tensor)).sum::<u64>();
+        alive -= released.into_iter().map(&tensor_bytes).sum::<u64>();
     }
     peak
 }

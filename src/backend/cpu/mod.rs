@@ -1,8 +1,9 @@
-//! The CPU backend: weight-stationary sparse convolutions in FP32 on its own threads.
+//! The CPU backend: weight-stationary sparse convolutions on its own threads.
 //!
 //! Every output row is summed by one thread in one order, so results are bit-identical for any number of threads.
 
 mod ahead;
+mod arithmetic;
 mod convolution;
 mod coordinates;
 mod execute;
@@ -14,55 +15,75 @@ mod memory;
 mod packed;
 mod prepared;
 mod simd;
+#[cfg(feature = "cli")]
+pub mod simd_peak;
 mod stem;
 mod tensor;
 
 pub use level::CpuLevel;
 
-use tensor::Scratch;
-
 use super::pool::Pool;
-use super::{Backend, HeadMatrix, Job, Outcome, PreparedHead, Query, Scores};
+use super::{Backend, HeadMatrix, Job, Outcome, Precision, PreparedHead, Query, Scores};
 use crate::error::{Error, Result};
+use arithmetic::Arithmetic;
+use execute::Means;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use tensor::{Scratch, Workers};
+
+/// How a [`CpuBackend`] computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CpuOptions {
+    /// Size of the backend's own thread pool; all the machine's threads when `None`.
+    pub threads: Option<usize>,
+    /// The CPU level, which the CPU must have; the best when `None`, or the one named by the environment variable
+    /// `OV3D_CPU_LEVEL`.
+    pub level: Option<CpuLevel>,
+    /// What features and weights are kept and multiplied in.
+    pub precision: Precision,
+}
 
 /// Runs plans on the CPU.
 #[derive(Debug)]
 pub struct CpuBackend {
     pool: Pool,
-    level: CpuLevel,
+    arithmetic: Arithmetic,
+    workers: Workers,
     /// Taken by a run and given back at its end; a run beside it starts with none.
     scratch: Mutex<Scratch>,
 }
 
 impl CpuBackend {
-    /// A backend with its own `threads` (all the machine's when `None`) at the best level the CPU has, or the one
-    /// named by the environment variable `OV3D_CPU_LEVEL`.
-    pub fn new(threads: Option<usize>) -> Result<Self> {
-        Self::with_level(threads, CpuLevel::detect()?)
-    }
-
-    /// The same at a chosen level, which the CPU must have.
-    pub fn with_level(threads: Option<usize>, level: CpuLevel) -> Result<Self> {
+    /// A backend with its own threads.
+    pub fn new(options: CpuOptions) -> Result<Self> {
+        let level = match options.level {
+            Some(level) => level,
+            None => CpuLevel::detect(options.precision)?,
+        };
         level.require()?;
-        let threads = match threads {
+        let threads = match options.threads {
             Some(0) => return Err(Error::argument("threads is 0; give at least 1, or none for all of the machine's")),
             Some(threads) => threads,
             None => std::thread::available_parallelism().map_or(1, |n| n.get()),
         };
-        Ok(Self { pool: Pool::new(threads)?, level, scratch: Mutex::default() })
+        Ok(Self {
+            pool: Pool::new(threads)?,
+            arithmetic: Arithmetic::new(level, options.precision),
+            workers: Workers::new(threads),
+            scratch: Mutex::default(),
+        })
     }
 }
 
 impl Backend for CpuBackend {
     fn prepare_head(&self, matrix: &HeadMatrix) -> Result<PreparedHead> {
-        Ok(PreparedHead(Arc::new(head::PackedHead::new(self.level, matrix)?)))
+        Ok(PreparedHead(Arc::new(head::PackedHead::new(self.arithmetic.full(), matrix)?)))
     }
 
     fn execute(&self, job: &Job<'_>) -> Result<Outcome> {
         let mut scratch = std::mem::take(&mut *self.scratch.lock());
-        let outcome = self.pool.threads.install(|| execute::execute(self.level, job, &mut scratch));
+        let means = Means { arithmetic: self.arithmetic, workers: &self.workers, scratch: &mut scratch };
+        let outcome = self.pool.threads.install(|| execute::execute(means, job));
         *self.scratch.lock() = scratch;
         outcome
     }
@@ -76,7 +97,7 @@ impl Backend for CpuBackend {
     }
 
     fn held_bytes(&self) -> u64 {
-        self.scratch.lock().bytes()
+        self.scratch.lock().bytes() + self.workers.bytes()
     }
 
     fn threads(&self) -> usize {
@@ -84,6 +105,6 @@ impl Backend for CpuBackend {
     }
 
     fn describe(&self) -> String {
-        format!("CPU, {} threads, {}, f32", self.threads(), self.level)
+        format!("CPU, {} threads, {}", self.threads(), self.arithmetic)
     }
 }

@@ -1,7 +1,9 @@
-//! Weights packed for the micro-kernels: per kernel offset and column panel, `[channels][width]` contiguous floats.
+//! Weights packed for the micro-kernels: per kernel offset and column panel, `[words][width]` contiguous 32-bit words.
 
-use super::level::CpuLevel;
+use super::arithmetic::{Arithmetic, row_words};
+use super::simd::{bf16_pair, widest_panel};
 use super::tensor::{Buffer, LINE};
+use crate::backend::Precision;
 use crate::error::Result;
 
 /// A range of output columns that one micro-kernel call covers.
@@ -11,10 +13,10 @@ pub(super) struct Panel {
     pub(super) width: usize,
 }
 
-/// The panels of `columns` output columns: whole lines, as even as the level's widest panel allows.
-pub(super) fn panels(level: CpuLevel, columns: usize) -> Vec<Panel> {
+/// The panels of `columns` output columns: whole lines, as even as the widest panel allows.
+pub(super) fn panels(arithmetic: Arithmetic, columns: usize) -> Vec<Panel> {
     let lines = columns.div_ceil(LINE);
-    let count = lines.div_ceil(super::simd::widest_panel(level) / LINE);
+    let count = lines.div_ceil(widest_panel(arithmetic) / LINE);
     let mut column = 0;
     (0..count)
         .map(|index| {
@@ -29,10 +31,10 @@ pub(super) fn panels(level: CpuLevel, columns: usize) -> Vec<Panel> {
 #[derive(Clone)]
 pub(super) struct Packed {
     pub(super) c_in: usize,
-    /// `c_in` padded to whole lines, as the rows of a tensor are.
-    pub(super) channels: usize,
+    /// 32-bit words of an input row, see [`row_words`].
+    pub(super) words: usize,
     pub(super) panels: Vec<Panel>,
-    /// Floats per kernel offset.
+    /// Words per kernel offset.
     offset_len: usize,
     data: Buffer,
 }
@@ -40,37 +42,47 @@ pub(super) struct Packed {
 impl Packed {
     /// Packs `value(offset, channel, column)`; channels and columns past the last become 0.
     pub(super) fn new(
-        level: CpuLevel,
+        arithmetic: Arithmetic,
         volume: usize,
         c_in: usize,
         columns: usize,
         value: impl Fn(usize, usize, usize) -> f32,
     ) -> Result<Self> {
-        let panels = panels(level, columns);
-        let channels = c_in.next_multiple_of(LINE);
-        let offset_len = channels * columns.next_multiple_of(LINE);
+        let panels = panels(arithmetic, columns);
+        let words = row_words(c_in, arithmetic.precision);
+        let offset_len = words * columns.next_multiple_of(LINE);
         let mut data = Buffer::zeroed(volume * offset_len, "the packed weights")?;
         let mut packed = data.as_mut_slice().iter_mut();
+        let padded = |offset: usize, channel: usize, column: usize| match channel < c_in && column < columns {
+            true => value(offset, channel, column),
+            false => 0.0,
+        };
         for offset in 0..volume {
             for panel in &panels {
-                for channel in 0..channels {
+                for word in 0..words {
                     for (column, slot) in (panel.column..panel.column + panel.width).zip(&mut packed) {
-                        *slot = if channel < c_in && column < columns { value(offset, channel, column) } else { 0.0 };
+                        *slot = match arithmetic.precision {
+                            Precision::F32 => padded(offset, word, column),
+                            Precision::Bf16 => {
+                                bf16_pair([2 * word, 2 * word + 1].map(|channel| padded(offset, channel, column)))
+                            }
+                        };
                     }
                 }
             }
         }
-        Ok(Self { c_in, channels, panels, offset_len, data })
+        Ok(Self { c_in, words, panels, offset_len, data })
     }
 
     pub(super) fn bytes(&self) -> u64 {
         size_of_val(self.data.as_slice()) as u64
     }
 
-    /// The `[channels][width]` block of one offset and panel.
-    pub(super) fn block(&self, offset: usize, panel: Panel) -> &[f32] {
-        let start = offset * self.offset_len + self.channels * panel.column;
-        &self.data.as_slice()[start..start + self.channels * panel.width]
+    /// The `[words][width]` blocks of one offset and some panels, one after the other.
+    pub(super) fn blocks(&self, offset: usize, panels: &[Panel]) -> &[f32] {
+        let width: usize = panels.iter().map(|panel| panel.width).sum();
+        let start = offset * self.offset_len + self.words * panels.first().map_or(0, |panel| panel.column);
+        &self.data.as_slice()[start..start + self.words * width]
     }
 }
 

@@ -1,10 +1,11 @@
 //! A plan's weights packed for one CPU level, batch norm folded in: done once per model, shared by all sessions.
 
+use super::arithmetic::Arithmetic;
 use super::convolution::PackedConvolution;
-use super::level::CpuLevel;
 use super::packed::Packed;
 use super::stem::PackedStem;
 use super::tensor::LINE;
+use crate::backend::Precision;
 use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::plan::{Affine, Plan, Product, Step, TensorId};
@@ -20,26 +21,31 @@ pub(super) struct PreparedNetwork {
     pub(super) steps: Vec<PreparedStep>,
     /// Per step, the tensors nobody reads afterwards.
     pub(super) released: Vec<Vec<TensorId>>,
+    /// Per tensor, what its numbers are kept in.
+    pub(super) precisions: Vec<Precision>,
 }
 
 impl PreparedNetwork {
-    pub(super) fn new(level: CpuLevel, plan: &Plan, cancel: Cancel<'_>) -> Result<Self> {
+    pub(super) fn new(arithmetic: Arithmetic, plan: &Plan, cancel: Cancel<'_>) -> Result<Self> {
         let prepare = |step: &Step| -> Result<PreparedStep> {
             cancel.check()?;
             Ok(match step {
                 Step::Stem(stem) => PreparedStep::Stem(PackedStem::new(stem)?),
                 Step::Convolution(convolution) => {
-                    PreparedStep::Convolution(PackedConvolution::new(level, plan, convolution)?)
+                    PreparedStep::Convolution(PackedConvolution::new(arithmetic, plan, convolution)?)
                 }
             })
         };
         let steps = plan.steps.iter().map(prepare).collect::<Result<Vec<_>>>()?;
-        Ok(Self { steps, released: plan.released_after() })
+        let mut precisions = vec![arithmetic.precision; plan.tensors.len()];
+        // No layer reads it: rounding it would only cost accuracy.
+        precisions[plan.trunk.0] = Precision::F32;
+        Ok(Self { steps, released: plan.released_after(), precisions })
     }
 }
 
 /// A product's weights, times its scale, split by source.
-pub(super) fn pack_product(level: CpuLevel, plan: &Plan, product: &Product) -> Result<Vec<(TensorId, Packed)>> {
+pub(super) fn pack_product(arithmetic: Arithmetic, plan: &Plan, product: &Product) -> Result<Vec<(TensorId, Packed)>> {
     let weight = &product.weight;
     let columns = product.affine.scale.len();
     let channels: usize = product.sources.iter().map(|&source| plan.tensor(source).channels).sum();
@@ -47,7 +53,7 @@ pub(super) fn pack_product(level: CpuLevel, plan: &Plan, product: &Product) -> R
     let mut packed = Vec::with_capacity(product.sources.len());
     for &source in &product.sources {
         let c_in = plan.tensor(source).channels;
-        let weights = Packed::new(level, product.geometry.volume(), c_in, columns, |offset, channel, column| {
+        let weights = Packed::new(arithmetic, product.geometry.volume(), c_in, columns, |offset, channel, column| {
             let value = weight.get((offset * channels + first + channel) * columns + column);
             (f64::from(value) * product.affine.scale[column]) as f32
         })?;

@@ -2,14 +2,19 @@
 //!
 //! A 5x5x5 kernel is 25 rows along x of five occupancy bits; each row has a table of the 32 possible sums.
 
-use super::convolution::relu;
+use super::convolution::Operands;
+use super::level::CpuLevel;
 use super::prepared::pack_shift;
+use super::simd::{look_up, round};
 use super::tensor::{LINE, Tensor};
-use crate::backend::{Control, Work};
+use crate::backend::{Precision, Work};
 use crate::error::{Error, Result, filled, with_capacity};
 use crate::plan::Stem;
 use crate::sparse::{Blocks, Levels};
 use rayon::prelude::*;
+
+/// Edge of the largest kernel that a block's window covers.
+const LARGEST: usize = 5;
 
 /// The packed form of a [`Stem`].
 pub(super) struct PackedStem {
@@ -43,41 +48,50 @@ impl PackedStem {
     }
 
     /// Fills `output` and returns the work that the lookup stands for.
-    pub(super) fn run(&self, levels: &Levels, control: Control<'_>, output: &mut Tensor) -> Result<Work> {
-        let blocks = Blocks::new(levels, 0, control.cancel)?;
-        let stride = output.stride;
+    pub(super) fn run(&self, run: &Operands<'_>, levels: &Levels, output: &mut Tensor) -> Result<Work> {
+        let blocks = Blocks::new(levels, 0, run.control.cancel)?;
+        let (stride, precision) = (output.stride, output.precision);
+        let level = run.arithmetic.level;
         let rows_by_block = split_rows(output.as_mut_slice(), &blocks, stride)?;
         let lookups: u64 = rows_by_block
             .into_par_iter()
             .with_min_len(16)
-            .map(|(block, rows)| {
-                control.cancel.check()?;
-                Ok(self.run_block(&blocks, block, rows))
+            .map(|(block, words)| {
+                run.control.cancel.check()?;
+                match precision {
+                    Precision::F32 => Ok(self.run_block(level, &blocks, block, words)),
+                    Precision::Bf16 => run.workers.with(words.len() / stride * self.stride, |sums| {
+                        let lookups = self.run_block(level, &blocks, block, sums);
+                        round(level, sums, None, false, words, [self.stride, stride]);
+                        Ok(lookups)
+                    }),
+                }
             })
             .try_reduce(|| 0, |a, b| Ok::<u64, Error>(a + b))?;
         Ok(Work { flop: 2 * lookups * output.channels as u64, bytes: output.bytes() })
     }
 
     /// Fills the rows of one block; returns the number of occupied neighbours met.
-    fn run_block(&self, blocks: &Blocks<'_>, block: usize, rows: &mut [f32]) -> u64 {
+    fn run_block(&self, level: CpuLevel, blocks: &Blocks<'_>, block: usize, rows: &mut [f32]) -> u64 {
         let window = blocks.window(block);
         let patterns = 1 << self.size;
         let reach = self.size / 2;
         let mut neighbours = 0;
+        let mut entries = [0; LARGEST * LARGEST];
         for (row, sums) in blocks.rows(block).zip(rows.chunks_exact_mut(self.stride)) {
             let [x, y, z] = blocks.local_cell(row);
-            sums.copy_from_slice(&self.shift);
+            let mut count = 0;
             for dz in 0..self.size {
                 for dy in 0..self.size {
                     let line = window[(y + 2 - reach + dy) + 8 * (z + 2 - reach + dz)];
                     let pattern = usize::from(line) >> (x + 2 - reach) & (patterns - 1);
                     neighbours += u64::from(pattern.count_ones());
-                    let entry = (dy + self.size * dz) * patterns + pattern;
-                    let terms = &self.table[entry * self.stride..][..self.stride];
-                    sums.iter_mut().zip(terms).for_each(|(sum, term)| *sum += term);
+                    // The entry of no neighbour is zero.
+                    entries[count] = ((dy + self.size * dz) * patterns + pattern) as u32;
+                    count += usize::from(pattern != 0);
                 }
             }
-            relu(sums);
+            look_up(level, &self.shift, &self.table, &entries[..count], sums);
         }
         neighbours
     }
@@ -96,11 +110,14 @@ fn split_rows<'a>(mut rest: &'a mut [f32], blocks: &Blocks<'_>, stride: usize) -
 
 #[cfg(test)]
 mod tests {
-    use super::super::tensor::Scratch;
+    use super::super::arithmetic::Arithmetic;
+    use super::super::tensor::{Scratch, Workers};
     use super::*;
+    use crate::backend::Control;
     use crate::cancel::Cancel;
     use crate::plan::{Affine, TensorId, Weight};
     use crate::sparse::{KernelMap, Voxels};
+    use std::collections::HashMap;
     use std::sync::Arc;
 
     #[test]
@@ -123,11 +140,24 @@ mod tests {
                 Levels::new(Voxels::from_cells(&[&cells], Cancel::default()).unwrap().keys, 5, Cancel::default())
                     .unwrap();
             let map = KernelMap::submanifold(&levels, 0, size, 1 << 20, Cancel::default()).unwrap();
-            let mut output = Tensor::unfilled(levels.level(0).len(), columns, &mut Scratch::default()).unwrap();
-            output.as_mut_slice().fill(f32::NAN);
-            let work = PackedStem::new(&stem).unwrap().run(&levels, Control::default(), &mut output).unwrap();
-            assert_eq!(work.flop, 2 * map.pair_count() * columns as u64);
-            let mut want = vec![0.0_f64; output.rows * columns];
+            let outputs: Vec<Tensor> = CpuLevel::available(Precision::F32)
+                .map(|level| {
+                    let run = Operands {
+                        arithmetic: Arithmetic::new(level, Precision::F32),
+                        workers: &Workers::new(1),
+                        tensors: &[],
+                        maps: &HashMap::new(),
+                        control: Control::default(),
+                    };
+                    let rows = levels.level(0).len();
+                    let mut output = Tensor::unfilled(rows, columns, Precision::F32, &mut Scratch::default()).unwrap();
+                    output.as_mut_slice().fill(f32::NAN);
+                    let work = PackedStem::new(&stem).unwrap().run(&run, &levels, &mut output).unwrap();
+                    assert_eq!(work.flop, 2 * map.pair_count() * columns as u64);
+                    output
+                })
+                .collect();
+            let mut want = vec![0.0_f64; outputs[0].rows * columns];
             for offset in 0..volume {
                 for pair in map.chunks[0].pairs(offset).iter() {
                     for column in 0..columns {
@@ -139,7 +169,9 @@ mod tests {
             for (index, sum) in want.into_iter().enumerate() {
                 let (row, column) = (index / columns, index % columns);
                 let want = (sum * scale[column] + shift[column]).max(0.0);
-                assert!((f64::from(output.row(row)[column]) - want).abs() < 2e-5 * (1.0 + want.abs()));
+                for output in &outputs {
+                    assert!((f64::from(output.row(row)[column]) - want).abs() < 2e-5 * (1.0 + want.abs()));
+                }
             }
         }
     }

@@ -1,9 +1,13 @@
-//! Feature rows on the CPU: FP32, each row padded with zeros to whole 16-float lines at 64-byte alignment.
+//! Feature rows on the CPU: 32-bit words of one FP32 or two BF16 numbers, each row padded with zeros to whole 16-word
+//! lines at 64-byte alignment.
 
+use super::arithmetic::row_words;
+use crate::backend::Precision;
 use crate::error::{Result, zeroed};
 use bytemuck::{Pod, Zeroable};
+use parking_lot::Mutex;
 
-/// Floats per line; rows are padded to whole lines, so kernels need no tails.
+/// Words per line; rows are padded to whole lines, so kernels need no tails.
 pub(super) const LINE: usize = 16;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -71,22 +75,51 @@ impl Scratch {
     }
 }
 
-/// `[rows, channels]` features, `stride` floats from row to row.
+/// Memory of each thread for sums that become something else once they are complete.
+#[derive(Debug)]
+pub(super) struct Workers {
+    sums: Vec<Mutex<Buffer>>,
+}
+
+impl Workers {
+    pub(super) fn new(threads: usize) -> Self {
+        Self { sums: (0..threads).map(|_| Mutex::default()).collect() }
+    }
+
+    /// Lends `len` floats of anything to `work`, which runs on a thread of the pool.
+    pub(super) fn with<T>(&self, len: usize, work: impl FnOnce(&mut [f32]) -> Result<T>) -> Result<T> {
+        let thread = rayon::current_thread_index().unwrap_or(0) % self.sums.len();
+        let mut buffer = self.sums[thread].lock();
+        if buffer.lines.len() * LINE < len {
+            *buffer = Buffer::default();
+            *buffer = Buffer::zeroed(len, "the sums of a chunk")?;
+        }
+        work(&mut buffer.as_mut_slice()[..len])
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.sums.iter().map(|sums| size_of_val(&sums.lock().lines[..]) as u64).sum()
+    }
+}
+
+/// `[rows, channels]` features, `stride` words from row to row.
 #[derive(Default)]
 pub(super) struct Tensor {
     pub(super) rows: usize,
     pub(super) channels: usize,
+    pub(super) precision: Precision,
     pub(super) stride: usize,
     data: Buffer,
 }
 
 impl Tensor {
     /// `[rows, channels]` of anything: whoever fills it must fill whole rows, padding included.
-    pub(super) fn unfilled(rows: usize, channels: usize, scratch: &mut Scratch) -> Result<Self> {
-        let stride = channels.next_multiple_of(LINE);
-        Ok(Self { rows, channels, stride, data: scratch.take(rows * stride)? })
+    pub(super) fn unfilled(rows: usize, channels: usize, precision: Precision, scratch: &mut Scratch) -> Result<Self> {
+        let stride = row_words(channels, precision);
+        Ok(Self { rows, channels, precision, stride, data: scratch.take(rows * stride)? })
     }
 
+    /// All words; those of BF16 numbers only look like floats.
     pub(super) fn as_slice(&self) -> &[f32] {
         &self.data.as_slice()[..self.rows * self.stride]
     }
@@ -99,7 +132,7 @@ impl Tensor {
         size_of_val(self.as_slice()) as u64
     }
 
-    /// The channels of `row`, without its padding.
+    /// The channels of `row` of an FP32 tensor, without its padding.
     pub(super) fn row(&self, row: usize) -> &[f32] {
         &self.as_slice()[row * self.stride..][..self.channels]
     }
@@ -113,6 +146,6 @@ impl std::fmt::Debug for Buffer {
 
 impl std::fmt::Debug for Tensor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Tensor [{}, {}]", self.rows, self.channels)
+        write!(f, "Tensor [{}, {}] {}", self.rows, self.channels, self.precision)
     }
 }

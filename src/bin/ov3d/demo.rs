@@ -4,7 +4,7 @@ use super::formats::CloudFile;
 use super::report;
 use super::segment::{RunArgs, label};
 use openvocab3d::cloud::{RoomOptions, room};
-use openvocab3d::model::{Graph, Model, Variant, Vocabulary, WeightDtype};
+use openvocab3d::model::{Graph, Model, TextSpace, Variant, Vocabulary, WeightDtype};
 use openvocab3d::random::SplitMix64;
 use openvocab3d::{Error, Result};
 use std::path::PathBuf;
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     // A quarter of the published widths: a second's work on any machine.
     let graph = Graph::published(variant, 512, if args.full { 1 } else { 4 });
     let model = Arc::new(Model::untrained(graph, 0.02, args.scene)?);
-    let vocabulary = random_vocabulary(scene.names, 512, args.scene)?;
+    let vocabulary = random_vocabulary(scene.names, model.text_space(), args.scene)?;
     model.save(&args.output.join("model.safetensors"), WeightDtype::F16)?;
     vocabulary.save(&args.output.join("vocabulary.safetensors"))?;
     let cloud =
@@ -58,9 +58,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Labels with random unit embeddings in the model's space.
-fn random_vocabulary(names: &[&str], dim: usize, seed: u64) -> Result<Vocabulary> {
+/// Labels with random embeddings in `space`.
+pub(crate) fn random_vocabulary(names: &[&str], space: &TextSpace, seed: u64) -> Result<Vocabulary> {
     let mut random = SplitMix64::new(seed);
-    let rows: Vec<f32> = (0..names.len() * dim).map(|_| random.range(-1.0, 1.0) as f32).collect();
-    Vocabulary::from_embeddings(names, &rows, dim, "clip-vit-b32")
+    let rows: Vec<f32> = (0..names.len() * space.dim).map(|_| random.range(-1.0, 1.0) as f32).collect();
+    Vocabulary::from_embeddings(names, &rows, space.dim, &space.name)
 }

@@ -9,9 +9,11 @@ macro_rules! say {
     };
 }
 
+mod bench;
 mod convert;
 mod demo;
 mod devices;
+mod engine;
 mod formats;
 mod info;
 mod picture;
@@ -41,6 +43,7 @@ enum Command {
     Info(info::Args),
     Vocab(vocab::Args),
     Verify(verify::Args),
+    Bench(bench::Args),
 }
 
 fn say_line(line: std::fmt::Arguments<'_>) {
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Command::Info(args) => info::run(&args),
         Command::Vocab(args) => vocab::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Bench(args) => bench::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

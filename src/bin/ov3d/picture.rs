@@ -1,14 +1,18 @@
-//! Pictures of labelled clouds: a view from a corner, a view from above, a legend.
+//! Pictures of labelled clouds (a view from a corner, a view from above, a legend) and of measurements.
 
+mod bars;
 mod font;
 mod palette;
+mod plot;
 mod render;
 mod scene;
 mod view;
 
+pub(crate) use bars::{Bar, BarChart, Stack, draw_bars, pale};
 use image::{GenericImage, Rgb, RgbImage};
 use openvocab3d::{Error, ErrorKind, Result};
 pub(crate) use palette::label_colors;
+pub(crate) use plot::{Curve, Plot, draw_plot};
 use render::{BACKGROUND, FINE};
 use scene::Scene;
 use std::cmp::Reverse;
@@ -162,7 +166,7 @@ fn draw_legend(image: &mut RgbImage, top: u32, lines: &[Line]) {
 }
 
 /// `12,345`.
-fn grouped(number: usize) -> String {
+pub(crate) fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

@@ -22,6 +22,11 @@ impl Progress {
         Self { bar, start: Instant::now(), shown: AtomicBool::new(false) }
     }
 
+    /// Says what is being done now.
+    pub(crate) fn doing(&self, what: String) {
+        self.bar.set_message(what);
+    }
+
     /// Shows `fraction` done; always asks to go on.
     pub(crate) fn report(&self, fraction: f32) -> bool {
         if self.start.elapsed() > PATIENCE && !self.shown.swap(true, Ordering::Relaxed) {

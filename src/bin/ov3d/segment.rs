@@ -1,5 +1,6 @@
 //! `ov3d segment`: labels every point of a cloud.
 
+use super::engine::EngineArgs;
 use super::formats::{self, CloudFile, LabelledCloud};
 use super::picture::{self, LegendEntry};
 use super::progress::Progress;
@@ -76,9 +77,8 @@ pub(crate) struct RunArgs {
     /// Seed of the repeats
     #[arg(long, default_value_t = 1463)]
     seed: u64,
-    /// Threads [default: all]
-    #[arg(long)]
-    threads: Option<usize>,
+    #[command(flatten)]
+    engine: EngineArgs,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -184,7 +184,7 @@ pub(crate) fn label(
     args: &RunArgs,
 ) -> Result<Labelled> {
     let names: Vec<String> = vocabulary.labels().iter().map(|label| label.name.clone()).collect();
-    let mut session = Session::new(model.clone(), args.threads)?;
+    let mut session = Session::on(model.clone(), args.engine.open()?);
     session.set_vocabulary(vocabulary)?;
     let frame = args.frame();
     let view = Cloud {

@@ -1,5 +1,6 @@
 //! `ov3d verify`: a model against stored inputs and outputs.
 
+use super::engine::EngineArgs;
 use super::formats;
 use super::progress::Progress;
 use openvocab3d::backend::{Control, FeatureSpace};
@@ -35,9 +36,8 @@ pub(crate) struct Args {
     /// Largest relative error of any row
     #[arg(long, default_value_t = 1e-4)]
     tolerance: f64,
-    /// Threads [default: all]
-    #[arg(long)]
-    threads: Option<usize>,
+    #[command(flatten)]
+    engine: EngineArgs,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -47,7 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         (Some(path), InputFeatures::Colors) => Some(formats::read_npy_f32(path)?.1),
         _ => None,
     };
-    let mut session = Session::new(model, args.threads)?;
+    let mut session = Session::on(model, args.engine.open()?);
     let progress = Progress::new("running");
     let report = |fraction| progress.report(fraction);
     let control = Control { progress: Some(&report), ..Control::default() };

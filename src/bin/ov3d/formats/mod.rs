@@ -6,7 +6,7 @@ mod ply;
 mod vertex;
 
 pub(crate) use labelled::LabelledCloud;
-pub(crate) use npy::{read_npy_f32, read_npy_i32, write_npy_labels};
+pub(crate) use npy::{read_npy_coordinates, read_npy_f32, read_npy_i32, write_npy_labels};
 
 use openvocab3d::{Error, ErrorKind, Result};
 use std::fs::File;

@@ -54,11 +54,37 @@ pub(crate) fn read_npy_f32(path: &Path) -> Result<(Vec<usize>, Vec<f32>)> {
 
 /// The shape and the values, in C order, of an array of whole numbers, of whatever type, that fit 32 bits.
 pub(crate) fn read_npy_i32(path: &Path) -> Result<(Vec<usize>, Vec<i32>)> {
-    let convert = |value: f64| {
-        let fits = value.fract() == 0.0 && value >= f64::from(i32::MIN) && value <= f64::from(i32::MAX);
-        fits.then_some(value as i32)
-    };
-    read(path, |array| array.collect("32-bit integers", convert))
+    read(path, |array| array.collect("32-bit integers", whole))
+}
+
+/// `value` if it is a whole number of 32 bits.
+fn whole(value: f64) -> Option<i32> {
+    let fits = value.fract() == 0.0 && value >= f64::from(i32::MIN) && value <= f64::from(i32::MAX);
+    fits.then_some(value as i32)
+}
+
+/// Rows `[batch, x, y, z]` of an npy file of whole numbers, `[n, 4]`, or `[n, 3]` with batch 0; none if the file is not
+/// npy or holds floats.
+pub(crate) fn read_npy_coordinates(path: &Path) -> Result<Option<Vec<[i32; 4]>>> {
+    let bytes = read_bytes(path)?;
+    if !is_npy(&bytes) {
+        return Ok(None);
+    }
+    let within = |e: Error| e.within(format_args!("coordinates '{}'", path.display()));
+    let array = Array::parse(&bytes).map_err(within)?;
+    if !matches!(array.kind, TypeChar::Int | TypeChar::Uint) {
+        return Ok(None);
+    }
+    let values = array.collect("32-bit integers", whole).map_err(within)?;
+    match array.shape[..] {
+        [_, 3] => Ok(Some(values.as_chunks().0.iter().map(|&[x, y, z]| [0, x, y, z]).collect())),
+        [_, 4] => Ok(Some(values.as_chunks().0.to_vec())),
+        _ => {
+            let cure = "give [n, 3], or [n, 4] with the batch first; positions are read from floats";
+            let message = format!("the array of whole numbers has shape {:?}; {cure}", array.shape);
+            Err(within(Error::format(message)))
+        }
+    }
 }
 
 /// Writes labels as int32 `[n]`.
@@ -293,6 +319,21 @@ mod tests {
         assert!(cloud(6, &[0.5, 1.0, 2.0, 0.0, 0.6, 0.8]).unwrap().colors.is_none());
         assert_eq!(cloud(4, &[1.0, 2.0, 3.0, 9.0, 4.0, 5.0, 6.0, 9.0]).unwrap().positions[1], [4.0, 5.0, 6.0]);
         assert!(cloud(2, &[1.0, 2.0]).err().unwrap().to_string().contains("[1, 2]"));
+    }
+
+    #[test]
+    fn coordinates_are_whole_numbers() {
+        let npy = tempfile::NamedTempFile::new().unwrap();
+        let read = |bytes: &[u8]| {
+            std::fs::write(npy.path(), bytes).unwrap();
+            read_npy_coordinates(npy.path())
+        };
+        let short: Vec<u8> = [-3_i16, 4, 5, 6, 7, 8].iter().flat_map(|v| v.to_le_bytes()).collect();
+        assert_eq!(read(&file("<i2", false, "(2, 3)", &short)).unwrap().unwrap(), [[0, -3, 4, 5], [0, 6, 7, 8]]);
+        let rows = read(&file("<i2", false, "(1, 4)", &short[4..])).unwrap().unwrap();
+        assert_eq!(rows, [[5, 6, 7, 8]]);
+        assert!(read(&file("<i2", false, "(3, 2)", &short)).unwrap_err().to_string().contains("[3, 2]"));
+        assert!(read(&file("<f4", false, "(1, 3)", &[0; 12])).unwrap().is_none() && read(b"ply").unwrap().is_none());
     }
 
     #[test]

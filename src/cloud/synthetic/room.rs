@@ -1,19 +1,7 @@
-//! Generated clouds with known labels: what demos, benchmarks and tests run on where no recording may be shipped.
+//! A furnished room as a depth camera scans it.
 
+use super::{SyntheticCloud, direction, normal};
 use crate::random::SplitMix64;
-
-/// A generated cloud, in metres, z up, the floor at z = 0.
-#[derive(Debug, Clone)]
-pub struct SyntheticCloud {
-    /// `[n]` positions.
-    pub positions: Vec<[f32; 3]>,
-    /// `[n]` colours, 0-255.
-    pub colors: Vec<[u8; 3]>,
-    /// `[n]` what each point belongs to, as an index into `names`.
-    pub labels: Vec<i32>,
-    /// The names of the labels.
-    pub names: &'static [&'static str],
-}
 
 /// What [`room`] generates.
 #[derive(Debug, Clone)]
@@ -189,16 +177,10 @@ impl Builder<'_> {
         }
     }
 
-    /// Points spread over a sphere: directions by rejection, so that no trigonometry enters.
+    /// Points spread over a sphere.
     fn sphere(&mut self, label: usize, centre: [f64; 3], radius: f64) {
         for _ in 0..self.count(4.0 * std::f64::consts::PI * radius * radius) {
-            let direction = loop {
-                let d = [0.0; 3].map(|_: f64| self.random.range(-1.0, 1.0));
-                let square: f64 = d.iter().map(|v| v * v).sum();
-                if (0.01..=1.0).contains(&square) {
-                    break d.map(|v| v / square.sqrt());
-                }
-            };
+            let direction = direction(&mut self.random);
             self.push(label, [0, 1, 2].map(|i| centre[i] + radius * direction[i]));
         }
     }
@@ -208,12 +190,7 @@ impl Builder<'_> {
     }
 
     fn push(&mut self, label: usize, point: [f64; 3]) {
-        // The sum of four uniform numbers is near enough to a normal one, and exact on every machine.
-        let mut noise = || {
-            let sum: f64 = (0..4).map(|_| self.random.range(-1.0, 1.0)).sum();
-            sum * self.options.noise * (3.0_f64 / 4.0).sqrt()
-        };
-        let point = point.map(|v| (v + noise()) as f32);
+        let point = point.map(|v| (v + self.options.noise * normal(&mut self.random)) as f32);
         let shade = self.random.range(0.85, 1.1);
         self.cloud.positions.push(point);
         self.cloud.colors.push(COLORS[label].map(|c| (f64::from(c) * shade).min(255.0) as u8));

@@ -1,0 +1,120 @@
+//! Row-wise sums that are no products, and finished sums to the words they are kept as.
+
+#![allow(unsafe_code, reason = "calls into code compiled for instructions that only some CPUs have")]
+
+use super::bf16_pair;
+use crate::backend::cpu::level::CpuLevel;
+use crate::backend::cpu::tensor::LINE;
+
+/// Rounds the `sums` of some rows to BF16 `words`, after adding the residual's words, if there are any, and ReLU.
+/// `strides` are those of `sums`, in floats, and of `words` and residual.
+pub(in crate::backend::cpu) fn round(
+    level: CpuLevel,
+    sums: &[f32],
+    residual: Option<&[f32]>,
+    relu: bool,
+    words: &mut [f32],
+    strides: [usize; 2],
+) {
+    // SAFETY: a level is only chosen after CpuLevel::require found its instructions on this CPU.
+    unsafe {
+        match level {
+            #[cfg(target_arch = "x86_64")]
+            CpuLevel::Avx512Bf16 | CpuLevel::Amx => round_avx512(sums, residual, relu, words, strides),
+            #[cfg(target_arch = "x86_64")]
+            CpuLevel::Avx2 | CpuLevel::Avx512 => round_avx2(sums, residual, relu, words, strides),
+            _ => round_rows(sums, residual, relu, words, strides),
+        }
+    }
+}
+
+/// `sums = shift + Σ table[entry]`, then ReLU; entries are rows of the table as wide as `sums`.
+pub(in crate::backend::cpu) fn look_up(
+    level: CpuLevel,
+    shift: &[f32],
+    table: &[f32],
+    entries: &[u32],
+    sums: &mut [f32],
+) {
+    // SAFETY: a level is only chosen after CpuLevel::require found its instructions on this CPU.
+    unsafe {
+        match level {
+            #[cfg(target_arch = "x86_64")]
+            CpuLevel::Avx512 | CpuLevel::Avx512Bf16 | CpuLevel::Amx => look_up_avx512(shift, table, entries, sums),
+            #[cfg(target_arch = "x86_64")]
+            CpuLevel::Avx2 => look_up_avx2(shift, table, entries, sums),
+            _ => look_up_row(shift, table, entries, sums),
+        }
+    }
+}
+
+/// The same code compiled for more instructions, which the compiler then uses for its loops.
+macro_rules! compiled_for {
+    ($features:literal, $name:ident = $code:ident($($argument:ident: $type:ty),*)) => {
+        /// # Safety
+        /// The CPU has the instructions.
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = $features)]
+        unsafe fn $name($($argument: $type),*) {
+            $code($($argument),*);
+        }
+    };
+}
+
+compiled_for!("avx2,fma", round_avx2 =
+    round_rows(sums: &[f32], residual: Option<&[f32]>, relu: bool, words: &mut [f32], strides: [usize; 2]));
+compiled_for!("avx512f,avx512bw,avx512vl", round_avx512 =
+    round_rows(sums: &[f32], residual: Option<&[f32]>, relu: bool, words: &mut [f32], strides: [usize; 2]));
+compiled_for!("avx2,fma", look_up_avx2 =
+    look_up_row(shift: &[f32], table: &[f32], entries: &[u32], sums: &mut [f32]));
+compiled_for!("avx512f,avx512bw,avx512vl", look_up_avx512 =
+    look_up_row(shift: &[f32], table: &[f32], entries: &[u32], sums: &mut [f32]));
+
+#[inline(always)]
+fn look_up_row(shift: &[f32], table: &[f32], entries: &[u32], sums: &mut [f32]) {
+    let stride = sums.len();
+    let (pairs, rest) = sums.as_chunks_mut::<{ 2 * LINE }>();
+    for (index, sums) in pairs.iter_mut().enumerate() {
+        *sums = columns(shift, table, entries, stride, index * 2 * LINE);
+    }
+    let first = stride - rest.len();
+    for (index, sums) in rest.as_chunks_mut::<LINE>().0.iter_mut().enumerate() {
+        *sums = columns(shift, table, entries, stride, first + index * LINE);
+    }
+}
+
+/// Some columns of a row that is looked up: few enough for registers.
+#[inline(always)]
+fn columns<const N: usize>(shift: &[f32], table: &[f32], entries: &[u32], stride: usize, column: usize) -> [f32; N] {
+    let mut total = [0.0; N];
+    total.copy_from_slice(&shift[column..column + N]);
+    for &entry in entries {
+        let terms = &table[entry as usize * stride + column..][..N];
+        total.iter_mut().zip(terms).for_each(|(sum, term)| *sum += term);
+    }
+    total.map(|v| if v < 0.0 { 0.0 } else { v })
+}
+
+#[inline(always)]
+fn round_rows(sums: &[f32], residual: Option<&[f32]>, relu: bool, words: &mut [f32], strides: [usize; 2]) {
+    let rows = sums.chunks_exact(strides[0]).zip(words.chunks_exact_mut(strides[1])).enumerate();
+    for (index, (sums, words)) in rows {
+        let (pairs, _) = sums.as_chunks::<2>();
+        words[pairs.len()..].fill(0.0);
+        let residual = residual.map(|words| &words[index * strides[1]..][..strides[1]]);
+        for (place, word) in words[..pairs.len()].iter_mut().enumerate() {
+            let added = residual.map_or([0.0; 2], |words| bf16_numbers(words[place]));
+            let mut pair = [0, 1].map(|side| pairs[place][side] + added[side]);
+            if relu {
+                pair = pair.map(|v| if v < 0.0 { 0.0 } else { v });
+            }
+            *word = bf16_pair(pair);
+        }
+    }
+}
+
+/// The two BF16 numbers of a word.
+#[inline(always)]
+pub(in crate::backend::cpu) fn bf16_numbers(word: f32) -> [f32; 2] {
+    [f32::from_bits(word.to_bits() << 16), f32::from_bits(word.to_bits() & 0xffff_0000)]
+}
