@@ -168,7 +168,7 @@ fn surface(count: usize, seed: u64) -> Vec<[f32; 3]> {
 
 #[test]
 fn clouds_of_every_size_become_the_same_voxels_and_maps() {
-    emulated::on_every_emulator("clouds_of_every_size_become_the_same_voxels_and_maps", || {
+    emulated::on_every_emulator("clouds_of_every_size_become_the_same_voxels_and_maps", &[], || {
         // Around the tiles of the sort (2048), of the levels (1024) and of a block (256).
         for count in [0, 1, 2, 31, 255, 256, 257, 1023, 1025, 2047, 2048, 2049, 5000] {
             let points = surface(count, count as u64);
@@ -185,7 +185,7 @@ fn clouds_of_every_size_become_the_same_voxels_and_maps() {
 
 #[test]
 fn several_clouds_in_any_layout_frame_and_lattice_become_the_same_voxels() {
-    emulated::on_every_emulator("several_clouds_in_any_layout_frame_and_lattice_become_the_same_voxels", || {
+    emulated::on_every_emulator("several_clouds_in_any_layout_frame_and_lattice_become_the_same_voxels", &[], || {
         let (first, second) = (surface(700, 1), surface(300, 2));
         let wide: Vec<[f64; 3]> = second.iter().map(|p| p.map(|v| f64::from(v) * 100.0 + 3e5)).collect();
         // Interleaved with 12 bytes of something else, and with one odd byte, which the device cannot read in place.
@@ -217,7 +217,7 @@ fn several_clouds_in_any_layout_frame_and_lattice_become_the_same_voxels() {
 
 #[test]
 fn coordinates_and_limits_are_those_of_the_cpu() {
-    emulated::on_every_emulator("coordinates_and_limits_are_those_of_the_cpu", || {
+    emulated::on_every_emulator("coordinates_and_limits_are_those_of_the_cpu", &[], || {
         let mut random = SplitMix64::new(9);
         let rows: Vec<[i32; 4]> = (0..1500)
             .map(|_| {

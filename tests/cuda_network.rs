@@ -77,7 +77,7 @@ fn check(what: &str, params: &Params, input: InputFeatures, rows: &[Coordinate])
 
 #[test]
 fn clouds_of_every_kind_and_size() {
-    emulated::on_every_emulator("clouds_of_every_kind_and_size", || {
+    emulated::on_every_emulator("clouds_of_every_kind_and_size", &[], || {
         let params = random_params(PLANES, 8, [2; 8], 3, DIM, true, 1);
         let ones = InputFeatures::Ones;
         check("surfaces", &params, ones, &surface_coordinates(2, 700));
@@ -93,7 +93,7 @@ fn clouds_of_every_kind_and_size() {
 
 #[test]
 fn colour_input() {
-    emulated::on_every_emulator("colour_input", || {
+    emulated::on_every_emulator("colour_input", &[], || {
         let params = random_params(PLANES, 8, [1; 8], 3, DIM, false, 6);
         check("colours", &params, InputFeatures::Colors, &surface_coordinates(7, 400));
         check("colours of three clouds", &params, InputFeatures::Colors, &batched(8, 60, 3));
@@ -102,7 +102,7 @@ fn colour_input() {
 
 #[test]
 fn published_widths() {
-    emulated::on_every_emulator("published_widths", || {
+    emulated::on_every_emulator("published_widths", &[], || {
         let planes = [32, 64, 128, 256, 128, 128, 96, 96];
         let params = random_params(planes, 32, [1; 8], 3, 64, false, 11);
         check("MinkUNet14A", &params, InputFeatures::Ones, &surface_coordinates(12, 300));
@@ -162,7 +162,7 @@ fn assert_labels(what: &str, got: &Segmentation, want: &Segmentation, labels: us
 
 #[test]
 fn labels_scores_and_queries() {
-    emulated::on_every_emulator("labels_scores_and_queries", || {
+    emulated::on_every_emulator("labels_scores_and_queries", &[], || {
         let params = random_params(PLANES, 8, [1; 8], 3, DIM, true, 21);
         let model = model(&params, InputFeatures::Ones);
         let cloud = points(22, 300);
@@ -199,7 +199,7 @@ fn labels_scores_and_queries() {
 
 #[test]
 fn colours_and_repeats_take_the_cpus_way() {
-    emulated::on_every_emulator("colours_and_repeats_take_the_cpus_way", || {
+    emulated::on_every_emulator("colours_and_repeats_take_the_cpus_way", &[], || {
         let params = random_params([8, 16, 16, 24, 24, 16, 16, 12], 8, [1; 8], 3, DIM, false, 31);
         let model = model(&params, InputFeatures::Colors);
         let vocabulary = vocabulary(9, DIM);

@@ -1,8 +1,8 @@
 //! The machine's devices: the CPU first, then those of CUDA, each with the reason if it cannot be used.
 
-use super::{Backend, Precision};
 use super::cpu::{CpuBackend, CpuLevel, CpuOptions};
 use super::cuda::{self, CudaBackend};
+use super::{Backend, Precision};
 use crate::error::{Error, ErrorKind, Result};
 use std::sync::{Arc, OnceLock};
 
