@@ -103,6 +103,18 @@ fn build() -> Result<(), String> {
     }
 }
 
+/// The PTX of `source` for `target` at `destination`, made by the compiler that the build would take.
+#[cfg(test)]
+pub fn compile_ptx(source: &Path, target: &str, destination: &Path) -> Result<(), String> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let Found::Compiler(compiler) = find::find(&Surroundings::of_this_process(root))? else {
+        return Err("no CUDA compiler was found".to_owned());
+    };
+    let compiled = compiler.open()?.compile(source, Target::parse(target)?)?;
+    let text = String::from_utf8(compiled.image).map_err(|e| format!("PTX is not text: {e}"))?;
+    write(destination, ptx::for_old_drivers(&text)?.as_bytes())
+}
+
 fn is_set(name: &str) -> bool {
     std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0")
 }

@@ -324,16 +324,17 @@ typedef struct ov3d_segment_desc {
 typedef struct ov3d_session_desc {
     // Set by `ov3d_session_desc_init`.
     uint32_t struct_size;
-    // Device index; 0 (default) is the CPU.
+    // Device index; 0 (default) is the CPU, CUDA devices follow (`ov3d_device_info_get`).
     uint32_t device;
-    // Threads of the session's own pool; 0 (default) for all of the machine's.
+    // Threads of the session's own pool; 0 (default) for all of the machine's. CUDA sessions have one.
     uint32_t threads;
     // Must be 0.
     uint32_t flags;
     // Most bytes of working memory a call may need, beyond the model; 0 (default) for no limit. A call that needs more
     // is `OV3D_ERROR_BUDGET` and names the bytes.
     uint64_t memory_budget;
-    // `OV3D_PRECISION_DEFAULT` (default), `OV3D_PRECISION_F32` or `OV3D_PRECISION_BF16`.
+    // `OV3D_PRECISION_DEFAULT` (default), `OV3D_PRECISION_F32` or `OV3D_PRECISION_BF16`; CUDA devices compute in FP16 and
+    // take the default only.
     int32_t precision;
     // Must be 0.
     uint32_t reserved;
@@ -591,7 +592,8 @@ void ov3d_session_desc_init(struct ov3d_session_desc *desc, size_t size);
 void ov3d_session_info_init(struct ov3d_session_info *info, size_t size);
 
 // A session of `model`; `desc` NULL means defaults. On success `*session` is a handle that the caller owns. Statuses:
-// `OV3D_ERROR_INVALID_ARGUMENT`, `OV3D_ERROR_OUT_OF_MEMORY`. Any thread.
+// `OV3D_ERROR_INVALID_ARGUMENT`, `OV3D_ERROR_UNSUPPORTED` (a device that cannot be used, with the reason),
+// `OV3D_ERROR_OUT_OF_MEMORY`, `OV3D_ERROR_DEVICE`. Any thread.
 ov3d_status ov3d_session_create(ov3d_model model, const struct ov3d_session_desc *desc, ov3d_session *session);
 
 // Sets the labels of the calls that follow; on failure those set before stay. `OV3D_ERROR_MISMATCH` if the vocabulary has
@@ -605,7 +607,7 @@ ov3d_status ov3d_session_info_get(ov3d_session session, struct ov3d_session_info
 // Labels every point of `cloud`: `ov3d_segment_begin` and `ov3d_result_wait` in one. `desc` NULL means defaults. On
 // success `*result` is a ready result that the caller owns; on failure it is untouched. Statuses: those of its arguments,
 // `OV3D_ERROR_INVALID_STATE` (no vocabulary), `OV3D_ERROR_OUT_OF_RANGE` (extent), `OV3D_ERROR_OUT_OF_MEMORY`,
-// `OV3D_ERROR_BUDGET`, `OV3D_ERROR_CANCELLED`, `OV3D_ERROR_BUSY`. One thread at a time.
+// `OV3D_ERROR_BUDGET`, `OV3D_ERROR_CANCELLED`, `OV3D_ERROR_BUSY`, `OV3D_ERROR_DEVICE`. One thread at a time.
 ov3d_status ov3d_segment(ov3d_session session,
                          const struct ov3d_cloud *cloud,
                          const struct ov3d_segment_desc *desc,

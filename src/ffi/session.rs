@@ -43,16 +43,17 @@ pub const OV3D_PRECISION_BF16: i32 = 2;
 pub struct ov3d_session_desc {
     /// Set by `ov3d_session_desc_init`.
     pub struct_size: u32,
-    /// Device index; 0 (default) is the CPU.
+    /// Device index; 0 (default) is the CPU, CUDA devices follow (`ov3d_device_info_get`).
     pub device: u32,
-    /// Threads of the session's own pool; 0 (default) for all of the machine's.
+    /// Threads of the session's own pool; 0 (default) for all of the machine's. CUDA sessions have one.
     pub threads: u32,
     /// Must be 0.
     pub flags: u32,
     /// Most bytes of working memory a call may need, beyond the model; 0 (default) for no limit. A call that needs more
     /// is `OV3D_ERROR_BUDGET` and names the bytes.
     pub memory_budget: u64,
-    /// `OV3D_PRECISION_DEFAULT` (default), `OV3D_PRECISION_F32` or `OV3D_PRECISION_BF16`.
+    /// `OV3D_PRECISION_DEFAULT` (default), `OV3D_PRECISION_F32` or `OV3D_PRECISION_BF16`; CUDA devices compute in FP16 and
+    /// take the default only.
     pub precision: i32,
     /// Must be 0.
     pub reserved: u32,
@@ -137,7 +138,8 @@ pub extern "C" fn ov3d_session_info_init(info: *mut ov3d_session_info, size: usi
 }
 
 /// A session of `model`; `desc` NULL means defaults. On success `*session` is a handle that the caller owns. Statuses:
-/// `OV3D_ERROR_INVALID_ARGUMENT`, `OV3D_ERROR_OUT_OF_MEMORY`. Any thread.
+/// `OV3D_ERROR_INVALID_ARGUMENT`, `OV3D_ERROR_UNSUPPORTED` (a device that cannot be used, with the reason),
+/// `OV3D_ERROR_OUT_OF_MEMORY`, `OV3D_ERROR_DEVICE`. Any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn ov3d_session_create(
     model: ov3d_model,
@@ -213,7 +215,7 @@ fn describe(session: &Session, device: u32) -> ov3d_session_info {
 /// Labels every point of `cloud`: `ov3d_segment_begin` and `ov3d_result_wait` in one. `desc` NULL means defaults. On
 /// success `*result` is a ready result that the caller owns; on failure it is untouched. Statuses: those of its arguments,
 /// `OV3D_ERROR_INVALID_STATE` (no vocabulary), `OV3D_ERROR_OUT_OF_RANGE` (extent), `OV3D_ERROR_OUT_OF_MEMORY`,
-/// `OV3D_ERROR_BUDGET`, `OV3D_ERROR_CANCELLED`, `OV3D_ERROR_BUSY`. One thread at a time.
+/// `OV3D_ERROR_BUDGET`, `OV3D_ERROR_CANCELLED`, `OV3D_ERROR_BUSY`, `OV3D_ERROR_DEVICE`. One thread at a time.
 #[unsafe(no_mangle)]
 pub extern "C" fn ov3d_segment(
     session: ov3d_session,

@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 const CAPABILITIES: [u32; 2] = [80, 75];
 
 /// Orders of blocks, warps and lanes, and of copies in the background: all early, all late, mixed.
-const SCHEDULES: [(&str, &str); 3] = [("fwd", "lazy"), ("rev", "eager"), ("rand:7", "mix")];
+pub const SCHEDULES: [(&str, &str); 3] = [("fwd", "lazy"), ("rev", "eager"), ("rand:7", "mix")];
 
 /// The emulators, one folder with a `libcuda.so.1` per architecture: those that OV3D_EMULATORS names, else built from the PTX
 /// of this build. None if there is no device code or no emulator in the repository.
@@ -72,19 +72,21 @@ pub fn passed(output: &Output) -> bool {
     output.status.success() && String::from_utf8_lossy(&output.stdout).contains("1 passed")
 }
 
-/// Runs `code` in this process if it is the inner run of test `name`; else runs the test again for every architecture and
-/// schedule, each with `variables`, and prints what the first printed, line for line, if it begins with a space.
+/// Runs `code` in this process if it is the inner run of test `name`; else runs the test again, with `variables`, under every
+/// schedule on the first architecture and under the last on the others, and prints what the last printed, line for line, if
+/// it begins with a space.
 pub fn on_every_emulator(name: &str, variables: &[(&str, &str)], code: impl FnOnce()) {
     if stand_in::is_inner() {
         return code();
     }
-    for folder in emulators() {
-        for (index, schedule) in SCHEDULES.into_iter().enumerate() {
+    let last = SCHEDULES.len() - 1;
+    for (index, folder) in emulators().iter().enumerate() {
+        for schedule in SCHEDULES.into_iter().skip(if index == 0 { 0 } else { last }) {
             let output = run_on(folder, name, schedule, variables);
             let text = String::from_utf8_lossy(&output.stdout);
             let error = String::from_utf8_lossy(&output.stderr);
             assert!(passed(&output), "{} {schedule:?}\n{text}{error}", folder.display());
-            if index == 0 {
+            if schedule == SCHEDULES[last] {
                 let target = folder.file_name().unwrap_or_default().to_string_lossy();
                 text.lines().filter(|line| line.starts_with(' ')).for_each(|line| println!("{target}{line}"));
             }

@@ -44,6 +44,8 @@ impl CudaBackend {
 
     /// Calls `run` with the session's memory.
     fn with_arena<T>(&self, run: impl FnOnce(&mut Arena) -> Result<T>) -> Result<T> {
+        // Once for the whole run: the calls within find the context current.
+        let _entered = self.stream.context().enter()?;
         let kept = self.arena.lock().take();
         let mut arena = match kept {
             Some(arena) => arena,
