@@ -4,10 +4,12 @@
 //! and Diff2Scene (both ECCV 2024) as one library without Python, PyTorch or MinkowskiEngine.
 //!
 //! The floors of the house, top to bottom; a file imports only from its own floor or from those below it:
-//! `ffi` (the C interface), [`session`], [`pipeline`], [`model`], [`backend`], [`plan`], [`sparse`], [`cloud`], [`random`], [`cancel`] and [`error`].
+//! `ffi` (the C interface), [`session`], [`pipeline`], [`model`], [`backend`], [`plan`], [`sparse`], [`cloud`], [`random`], [`cancel`],
+//! [`arena`] and [`error`].
 
 mod ffi;
 
+pub mod arena;
 pub mod backend;
 pub mod cancel;
 pub mod cloud;
@@ -20,6 +22,8 @@ pub mod session;
 pub mod sparse;
 
 pub use error::{Error, ErrorKind, Result};
+#[cfg(feature = "fault-injection")]
+pub use ffi::allocations;
 
 /// The README's example compiles.
 #[cfg(doctest)]

@@ -1,15 +1,14 @@
 //! A session: one model on one device, with a vocabulary folded into its head.
 
+use crate::arena::Buffer;
 use crate::backend::cpu::{CpuBackend, CpuOptions};
 use crate::backend::{Backend, Control, FeatureSpace, Input, Job, Outcome, Query, ScoreRequest, Stage};
 use crate::cloud::Cloud;
 use crate::error::{Error, ErrorKind, Result, with_capacity};
 use crate::model::{InputFeatures, Model, Vocabulary};
 use crate::pipeline::{
-    FoldedVocabulary, Kept, ResultBlocks, SegmentOptions, Segmentation, Segmentations, from_scores, split,
-    sum_over_repeats,
+    FoldedVocabulary, Kept, SegmentOptions, Segmentation, Segmentations, from_scores, split, sum_over_repeats,
 };
-use crate::plan::Scoring;
 use std::sync::Arc;
 
 /// Runs one model. Several sessions may share a model, whose packed weights exist once.
@@ -19,7 +18,6 @@ pub struct Session {
     backend: Arc<dyn Backend>,
     folded: Option<FoldedVocabulary>,
     memory: Memory,
-    blocks: Arc<ResultBlocks>,
 }
 
 /// A session's working memory, beyond the model.
@@ -41,7 +39,7 @@ pub struct Forward {
     /// Features per row.
     pub dim: usize,
     /// What each stage took.
-    pub stages: Vec<Stage>,
+    pub stages: Buffer<Stage>,
 }
 
 impl Memory {
@@ -59,7 +57,7 @@ impl Session {
 
     /// A session on a given backend.
     pub fn on(model: Arc<Model>, backend: Arc<dyn Backend>) -> Self {
-        Self { model, backend, folded: None, memory: Memory::default(), blocks: Arc::default() }
+        Self { model, backend, folded: None, memory: Memory::default() }
     }
 
     /// The model.
@@ -80,11 +78,6 @@ impl Session {
     /// The backend, whose threads run the session's calls.
     pub fn backend(&self) -> &Arc<dyn Backend> {
         &self.backend
-    }
-
-    /// Where results that nobody reads any more may give their memory for those to come.
-    pub fn blocks(&self) -> &Arc<ResultBlocks> {
-        &self.blocks
     }
 
     /// Limits the working memory of the calls that follow; a call that needs more fails and names the bytes.
@@ -126,8 +119,7 @@ impl Session {
         control: Control<'_>,
     ) -> Result<Segmentations> {
         let folded = self.check(clouds, options)?;
-        let vocabulary = &folded.vocabulary;
-        let scoring = scoring(vocabulary, options);
+        let scoring = folded.scoring(options);
         let run = |rotation_scale: Option<[[f64; 3]; 3]>, control: Control<'_>| -> Result<Outcome> {
             let request = ScoreRequest {
                 head: folded.head(options.similarity),
@@ -152,15 +144,16 @@ impl Session {
                 control,
             })
         };
-        let lengths: Vec<usize> = clouds.iter().map(Cloud::len).collect();
+        let (lengths, arena) = (clouds.iter().map(Cloud::len), self.backend.arena());
         let Some(augmentation) = &options.augmentation else {
             let outcome = run(None, control)?;
             self.memory.record(outcome.working_bytes);
-            return split(&outcome, &lengths, options, self.model.plan(), &self.blocks);
+            return split(outcome, lengths, options, self.model.plan(), arena);
         };
+        let lengths = arena.collected(lengths, "the sizes of the clouds")?;
         let transforms = augmentation.transforms();
         let mut needed = 0;
-        let summed = sum_over_repeats(&scoring, options, &lengths, &self.blocks, control.cancel, |repeat| {
+        let summed = sum_over_repeats(&scoring, options, &lengths, arena, control.cancel, |repeat| {
             let progress = |done: f32| {
                 let fraction = (repeat as f32 + done) / transforms.len() as f32;
                 control.progress.is_none_or(|progress| progress(fraction))
@@ -193,18 +186,19 @@ impl Session {
             return Err(Error::new(ErrorKind::Mismatch, message));
         }
         options.validate(vocabulary.len())?;
+        let arena = self.backend.arena();
         let folded = FoldedVocabulary::new(&self.model, vocabulary, &*self.backend)?;
         let request = ScoreRequest {
             head: folded.head(options.similarity),
-            scoring: &scoring(&folded.vocabulary, options),
+            scoring: &folded.scoring(options),
             top_k: options.kept_labels(),
             logits: options.logits,
             prompt_scores: false,
         };
         let query = Query { trunk: &kept.trunk, voxels: kept.voxels.clone(), voxel_of_point, request, control };
         let scores = self.backend.query(&query)?;
-        let mut result = from_scores(&scores, 0..voxel_of_point.len(), options.kept_labels(), &self.blocks)?;
-        result.voxel_of_point = self.blocks.integers(voxel_of_point.iter().copied(), "the voxels of the points")?;
+        let mut result = from_scores(&scores, 0..voxel_of_point.len(), options.kept_labels(), arena)?;
+        result.voxel_of_point = arena.collected(voxel_of_point.iter().copied(), "the voxels of the points")?;
         result.logits = scores.logits;
         Ok(result)
     }
@@ -257,14 +251,5 @@ impl Session {
             return Err(Error::new(ErrorKind::InvalidArgument, message));
         }
         Ok(())
-    }
-}
-
-fn scoring(vocabulary: &Vocabulary, options: &SegmentOptions) -> Scoring {
-    Scoring {
-        label_of_prompt: vocabulary.label_of_prompt(),
-        labels: vocabulary.len(),
-        similarity: options.similarity,
-        temperature: options.temperature,
     }
 }

@@ -9,6 +9,7 @@ mod emulated;
 #[path = "cuda/stand_in.rs"]
 mod stand_in;
 
+use openvocab3d::arena::Arena;
 use openvocab3d::backend::cuda::{CoordinateTables, MapTable, coordinate_tables};
 use openvocab3d::backend::{Input, Representative};
 use openvocab3d::cancel::Cancel;
@@ -40,9 +41,9 @@ fn compare(what: &str, tables: &CoordinateTables, voxels: &Voxels) {
         .collect();
     for depth in 0..LEVELS + 2 {
         let level = levels.level(depth);
-        assert_eq!(tables.keys[depth], level.keys, "{what}: level {depth}");
+        assert_eq!(tables.keys[depth], *level.keys, "{what}: level {depth}");
         if depth < LEVELS + 1 {
-            assert_eq!(tables.parents[depth], level.parents, "{what}: parents of level {depth}");
+            assert_eq!(tables.parents[depth], *level.parents, "{what}: parents of level {depth}");
         }
         if depth >= 2 {
             let found = level.keys.iter().map(|&key| neighbours(key, depth, &rows[depth]));
@@ -139,10 +140,12 @@ fn check_clouds(
     let tables = tables_of(clouds, voxel_size, grid_origin, rotation).unwrap();
     let quantised: Vec<_> = clouds
         .iter()
-        .map(|cloud| quantise(cloud, voxel_size, grid_origin, rotation.as_ref(), Cancel::default()).unwrap())
+        .map(|cloud| {
+            quantise(cloud, voxel_size, grid_origin, rotation.as_ref(), &Arena::default(), Cancel::default()).unwrap()
+        })
         .collect();
     let cells: Vec<&[[u32; 3]]> = quantised.iter().map(|q| &q.cells[..]).collect();
-    let voxels = Voxels::from_cells(&cells, Cancel::default()).unwrap();
+    let voxels = Voxels::from_cells(&cells, &Arena::default(), Cancel::default()).unwrap();
     let origins: Vec<[i64; 3]> = quantised.iter().map(|q| q.origin).collect();
     assert_eq!(tables.origins, origins, "{what}: origins");
     compare(what, &tables, &voxels);
@@ -228,7 +231,11 @@ fn coordinates_and_limits_are_those_of_the_cpu() {
         for rows in [&rows[..], &rows[..1], &[]] {
             let input = Input::Coordinates { rows, features: None };
             let tables = coordinate_tables(0, &input, LEVELS, &geometries()).unwrap();
-            compare(&format!("{} rows", rows.len()), &tables, &from_coordinates(rows, Cancel::default()).unwrap());
+            compare(
+                &format!("{} rows", rows.len()),
+                &tables,
+                &from_coordinates(rows, &Arena::default(), Cancel::default()).unwrap(),
+            );
         }
         // The corners of the key space, and one cell too many.
         let edge = ((1 << 18) - 1) as f32;
@@ -238,7 +245,7 @@ fn coordinates_and_limits_are_those_of_the_cpu() {
             let points = [[0.0; 3], far];
             let cloud = [Cloud::from_xyz(&points)];
             let error = tables_of(&cloud, 1.0, origin, None).unwrap_err();
-            let expected = quantise(&cloud[0], 1.0, origin, None, Cancel::default()).unwrap_err();
+            let expected = quantise(&cloud[0], 1.0, origin, None, &Arena::default(), Cancel::default()).unwrap_err();
             assert_eq!((error.kind(), error.to_string()), (ErrorKind::OutOfRange, expected.to_string()));
         }
     });

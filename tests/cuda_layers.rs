@@ -74,7 +74,7 @@ impl Builder {
         | Geometry::Strided { to: level }
         | Geometry::Transposed { to: level }) = main.geometry;
         let output = self.tensor(level, main.affine.scale.len());
-        let name = format!("conv{}", self.steps.len());
+        let name = format!("conv{}", self.steps.len()).into();
         self.steps.push(Step::Convolution(Convolution { name, main, shortcut, residual, relu, output }));
         output
     }
@@ -100,7 +100,7 @@ fn trunk(backend: &dyn Backend, plan: &Plan, rows: &[Coordinate]) -> Vec<f32> {
         memory_budget: None,
         control: Control::default(),
     };
-    backend.execute(&job).unwrap().features.unwrap()
+    backend.execute(&job).unwrap().features.unwrap().to_vec()
 }
 
 /// Both backends.

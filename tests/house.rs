@@ -20,12 +20,13 @@ const FLOORS: [&[&str]; 11] = [
     &["superpoint", "fusion", "mask"],
     &["sparse"],
     &["cloud"],
-    &["random", "cancel"],
+    &["random", "cancel", "arena"],
     &["error"],
 ];
 
 /// Where unsafe code may stand: beginnings of paths.
-const UNSAFE_PLACES: [&str; 4] = ["src/ffi/", "src/backend/cuda/", "src/backend/cpu/simd", "build/nvrtc.rs"];
+const UNSAFE_PLACES: [&str; 5] =
+    ["src/ffi/", "src/backend/cuda/", "src/backend/cpu/simd", "src/arena.rs", "build/nvrtc.rs"];
 
 const MOST_LINES: usize = 600;
 

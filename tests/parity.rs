@@ -6,6 +6,7 @@
 
 mod support;
 
+use openvocab3d::arena::Arena;
 use openvocab3d::backend::cpu::{CpuBackend, CpuLevel, CpuOptions};
 use openvocab3d::backend::{Backend, Control, FeatureSpace, Input, Job};
 use openvocab3d::cancel::Cancel;
@@ -150,7 +151,7 @@ fn run(plan: &Plan, rows: &[Coordinate], features: &[f32], level: CpuLevel) -> V
         memory_budget: None,
         control: Control::default(),
     };
-    backend.execute(&job).unwrap().features.unwrap()
+    backend.execute(&job).unwrap().features.unwrap().to_vec()
 }
 
 /// For each of `wanted` at tensor stride 2^level, its row among the library's voxels of that level.
@@ -327,10 +328,17 @@ fn the_published_voxeliser() {
     for folder in folders(&root.join("voxelizer")) {
         let voxel_size = read_case(&folder)["voxel_size"].as_f64().unwrap();
         let points = read_positions(&folder.join("points.npy"));
-        let cells = quantise(&Cloud::from_xyz(&points), voxel_size, GridOrigin::Minimum, None, Cancel::default())
-            .unwrap()
-            .cells;
-        let voxels = Voxels::from_cells(&[&cells], Cancel::default()).unwrap();
+        let cells = quantise(
+            &Cloud::from_xyz(&points),
+            voxel_size,
+            GridOrigin::Minimum,
+            None,
+            &Arena::default(),
+            Cancel::default(),
+        )
+        .unwrap()
+        .cells;
+        let voxels = Voxels::from_cells(&[&cells], &Arena::default(), Cancel::default()).unwrap();
         let (_, coords) = read_i32(&folder.join("coords.npy"));
         assert_eq!(voxels.len(), coords.len() / 3);
         let first = read_rows(&folder.join("first_point.npy"));

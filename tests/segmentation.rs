@@ -202,9 +202,16 @@ fn degenerate_clouds() {
     let one = default_segment(&mut session, &[[5.0, -3.0, 1e4]]);
     assert!((one.labels.len(), one.coordinates.len()) == (1, 1) && (0..5).contains(&one.labels[0]));
     let equal = default_segment(&mut session, &[[0.5; 3]; 100]);
-    assert_eq!((equal.labels, equal.coordinates.len()), (vec![one.labels[0]; 100], 1), "isolated voxels look alike");
+    assert_eq!(
+        (&equal.labels[..], equal.coordinates.len()),
+        (&[one.labels[0]; 100][..], 1),
+        "isolated voxels look alike"
+    );
     let none = default_segment(&mut session, &[[f32::NAN; 3], [f32::INFINITY, 0.0, 0.0]]);
-    assert_eq!((none.labels, none.scores, none.voxel_of_point), (vec![-1, -1], vec![0.0, 0.0], vec![-1, -1]));
+    assert_eq!(
+        (&none.labels[..], &none.scores[..], &none.voxel_of_point[..]),
+        (&[-1, -1][..], &[0.0, 0.0][..], &[-1, -1][..])
+    );
 }
 
 #[test]

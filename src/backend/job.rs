@@ -1,5 +1,6 @@
 //! What a backend is asked to do and what it gives back.
 
+use crate::arena::{Arena, Buffer};
 use crate::cancel::Cancel;
 use crate::cloud::{Cloud, GridOrigin};
 use crate::error::{Error, ErrorKind, Result};
@@ -8,7 +9,7 @@ use crate::sparse::Voxels;
 use std::any::Any;
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 /// Runs plans on one device.
@@ -25,7 +26,10 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Runs `task` on a thread of the backend's own and returns at once.
     fn spawn(&self, task: Box<dyn FnOnce() + Send>);
 
-    /// Bytes kept for the next run.
+    /// Where its runs' buffers live, and those of the results made from them.
+    fn arena(&self) -> &Arena;
+
+    /// Bytes in use and kept for the next run.
     fn held_bytes(&self) -> u64;
 
     /// Number of threads of the backend's own.
@@ -212,11 +216,15 @@ impl fmt::Debug for Control<'_> {
     }
 }
 
+/// The names of what a run does besides the network's steps.
+pub(super) static STAGES: LazyLock<[Arc<str>; 5]> =
+    LazyLock::new(|| ["quantise", "levels", "kernel maps", "head", "features"].map(Arc::from));
+
 /// What a run took.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stage {
     /// `"quantise"`, `"levels"`, `"kernel maps"`, a module's name, `"head"` (with the lift to points).
-    pub name: String,
+    pub name: Arc<str>,
     /// Wall-clock time.
     pub time: Duration,
     /// What it did.
@@ -233,20 +241,20 @@ pub struct Work {
 }
 
 /// What a run produced.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Outcome {
     /// The voxels and their points.
     pub voxels: Voxels,
     /// Per cloud, what to add to a voxel's cell for the coordinate callers see.
-    pub origins: Vec<[i64; 3]>,
+    pub origins: Buffer<[i64; 3]>,
     /// Scores, if asked for.
     pub scores: Option<Scores>,
     /// The trunk, if it was to be kept.
     pub trunk: Option<Trunk>,
     /// `[v, d]` features per voxel, if asked for.
-    pub features: Option<Vec<f32>>,
+    pub features: Option<Buffer<f32>>,
     /// What each stage took.
-    pub stages: Vec<Stage>,
+    pub stages: Buffer<Stage>,
     /// Bytes of working memory the run needed.
     pub working_bytes: u64,
 }
@@ -262,14 +270,14 @@ impl fmt::Debug for Trunk {
 }
 
 /// Scores of voxels and points.
-#[derive(Debug, Default, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Scores {
     /// `[n, top_k]` labels, best first; -1 for points without a voxel and for places past the last label.
-    pub labels: Vec<i32>,
+    pub labels: Buffer<i32>,
     /// `[n, top_k]` scores; 0 where the label is -1.
-    pub scores: Vec<f32>,
+    pub scores: Buffer<f32>,
     /// `[v, labels]` scores per voxel, empty unless asked for.
-    pub logits: Vec<f32>,
+    pub logits: Buffer<f32>,
     /// `[v, prompts]` scores per voxel, empty unless asked for.
-    pub prompt_scores: Vec<f32>,
+    pub prompt_scores: Buffer<f32>,
 }

@@ -13,3 +13,5 @@ pub use job::{
     Scores, Stage, Trunk, Work,
 };
 pub use precision::Precision;
+
+use job::STAGES;

@@ -1,8 +1,9 @@
 //! Points to integer voxel cells, as the published voxeliser does it: float64, floor, then a shift by whole cells.
 
 use super::Cloud;
+use crate::arena::{Arena, Buffer};
 use crate::cancel::Cancel;
-use crate::error::{Error, ErrorKind, Result, filled};
+use crate::error::{Error, ErrorKind, Result};
 use rayon::prelude::*;
 
 /// Cells per axis that one cloud may span: what 18 bits per axis of a voxel key hold (5.2 km at 2 cm).
@@ -32,7 +33,7 @@ pub enum GridOrigin {
 #[derive(Debug, Clone)]
 pub struct Quantised {
     /// Per point the cell, from 0 on each axis, or [`NO_CELL`].
-    pub cells: Vec<[u32; 3]>,
+    pub cells: Buffer<[u32; 3]>,
     /// What to add to a cell for the coordinate callers see: 0 for [`GridOrigin::Minimum`].
     pub origin: [i64; 3],
 }
@@ -44,6 +45,7 @@ pub fn quantise(
     voxel_size: f64,
     grid_origin: GridOrigin,
     rotation_scale: Option<&[[f64; 3]; 3]>,
+    arena: &Arena,
     cancel: Cancel<'_>,
 ) -> Result<Quantised> {
     let cells_per_metre = 1.0 / voxel_size;
@@ -61,7 +63,7 @@ pub fn quantise(
     };
     let (low, high) = bounds(cloud.len(), &cell_of, cancel)?;
     let shift = shift_for(low, high, voxel_size, grid_origin)?;
-    let mut cells = filled(cloud.len(), NO_CELL, "the cells of the points")?;
+    let mut cells = arena.filled(cloud.len(), NO_CELL, "the cells of the points")?;
     cells.par_chunks_mut(BLOCK).enumerate().try_for_each(|(block, cells)| {
         cancel.check()?;
         for (index, cell) in (block * BLOCK..).zip(cells) {
@@ -139,7 +141,7 @@ mod tests {
     use super::*;
 
     fn cells(points: &[[f32; 3]], voxel: f64, origin: GridOrigin) -> Result<Quantised> {
-        quantise(&Cloud::from_xyz(points), voxel, origin, None, Cancel::default())
+        quantise(&Cloud::from_xyz(points), voxel, origin, None, &Arena::default(), Cancel::default())
     }
 
     #[test]
@@ -184,7 +186,7 @@ mod tests {
         let far = near.map(|p| [p[0] + 512_000.0, p[1] + 5_400_000.0, p[2]]);
         let of = |points: &[[f64; 3]]| {
             let cloud = Cloud { positions: super::super::StridedView::packed_f64(points), ..Cloud::from_xyz(&[]) };
-            quantise(&cloud, 0.0625, GridOrigin::Minimum, None, Cancel::default()).unwrap().cells
+            quantise(&cloud, 0.0625, GridOrigin::Minimum, None, &Arena::default(), Cancel::default()).unwrap().cells
         };
         assert_eq!(of(&near), of(&far));
     }

@@ -1,10 +1,11 @@
-//! Faults on demand, in test builds only: the proof that no panic and no failed allocation leaves the library.
+//! Faults on demand and a count of allocations, in test builds only: the proof that no panic and no failed allocation
+//! leaves the library, and that a stream of frames needs no new memory.
 //!
 //! `OV3D_INJECT_PANIC=<export>` makes that export panic. `OV3D_FAIL_ALLOCATION=<n>` makes the n-th large request of the
 //! next guarded call fail, counted over all threads.
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// Requests below this many bytes never fail: what cannot grow with the input may be infallible.
 const LARGE: usize = 64 * 1024;
@@ -12,9 +13,19 @@ const LARGE: usize = 64 * 1024;
 /// Large requests until one fails; negative: none will.
 static COUNTDOWN: AtomicI64 = AtomicI64::new(-1);
 
+/// Requests so far.
+static REQUESTS: AtomicU64 = AtomicU64::new(0);
+
+/// How often the process has asked for memory.
+pub fn allocations() -> u64 {
+    REQUESTS.load(Ordering::Relaxed)
+}
+
 struct FailingAllocator;
 
+/// Counts a request and decides whether it fails.
 fn fails(size: usize) -> bool {
+    REQUESTS.fetch_add(1, Ordering::Relaxed);
     size >= LARGE && COUNTDOWN.load(Ordering::Relaxed) >= 0 && COUNTDOWN.fetch_sub(1, Ordering::Relaxed) == 0
 }
 

@@ -33,6 +33,9 @@ mod vocabulary;
 #[cfg(feature = "fault-injection")]
 mod fault;
 
+#[cfg(feature = "fault-injection")]
+pub use fault::allocations;
+
 use crate::error::{Error, Result};
 
 /// An error if the out-parameter `pointer` is NULL.

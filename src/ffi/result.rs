@@ -4,13 +4,14 @@ use super::cloud::OV3D_MEMORY_HOST;
 use super::descriptor::{self, Descriptor};
 use super::handle;
 use super::status::ov3d_status;
+use crate::arena::Buffer;
 use crate::backend::Stage;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pipeline::{Kept, ResultBlocks, Segmentation};
+use crate::pipeline::{Kept, Segmentation};
 use half::f16;
 use parking_lot::{Condvar, Mutex};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 /// Opaque.
@@ -141,18 +142,9 @@ pub(super) struct Ready {
     pub(super) segmentation: Segmentation,
     pub(super) kept: Option<Kept>,
     pub(super) label_count: usize,
-    pub(super) features: Vec<f16>,
-    pub(super) stages: Arc<[Stage]>,
-    /// Takes the blocks back while the session lives.
-    pub(super) blocks: Weak<ResultBlocks>,
-}
-
-impl Drop for Ready {
-    fn drop(&mut self) {
-        if let Some(blocks) = self.blocks.upgrade() {
-            blocks.give(std::mem::take(&mut self.segmentation));
-        }
-    }
+    pub(super) features: Buffer<f16>,
+    /// Of the run, whose clouds share them.
+    pub(super) stages: Arc<Buffer<Stage>>,
 }
 
 enum State {
@@ -298,7 +290,7 @@ pub extern "C" fn ov3d_result_timings_get(result: ov3d_result, timings: *mut ov3
         let mut value = ov3d_timings::default();
         for stage in ready.stages.iter() {
             let milliseconds = stage.time.as_secs_f64() * 1e3;
-            let sum = match stage.name.as_str() {
+            let sum = match &*stage.name {
                 "quantise" => &mut value.quantise,
                 "levels" => &mut value.levels,
                 "kernel maps" => &mut value.kernel_maps,

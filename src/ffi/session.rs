@@ -10,11 +10,12 @@ use super::segment::{Request, ov3d_segment_desc};
 use super::status::ov3d_status;
 use super::vocabulary::{VocabularyObject, ov3d_vocabulary};
 use super::{check_out, guard, handle, out};
+use crate::arena::nothing;
 use crate::backend::{Control, Precision, open};
 use crate::cancel::Cancel;
 use crate::cloud::Cloud;
-use crate::error::{Error, ErrorKind, Result, collected, filled};
-use crate::pipeline::{ResultBlocks, Segmentation, Segmentations};
+use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::{Segmentation, Segmentations};
 use crate::session::Session;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
@@ -370,7 +371,7 @@ fn run(lease: Lease, clouds: &[Cloud<'_>], request: &Request, mut unfinished: Un
         let device = object.info.lock().device;
         *object.info.lock() = describe(&session, device);
         let label_count = session.vocabulary().map_or(0, |vocabulary| vocabulary.len());
-        let ready = finished(results?, label_count, session.blocks())?;
+        let ready = finished(results?, label_count)?;
         write_out(ready.iter().map(|ready| &ready.segmentation), request);
         Ok(ready)
     });
@@ -398,15 +399,14 @@ fn write_out<'a>(clouds: impl Iterator<Item = &'a Segmentation>, request: &Reque
     }
 }
 
-fn finished(results: Segmentations, label_count: usize, blocks: &Arc<ResultBlocks>) -> Result<Vec<Ready>> {
-    let stages: Arc<[_]> = results.stages.into();
+fn finished(results: Segmentations, label_count: usize) -> Result<Vec<Ready>> {
+    let stages = Arc::new(results.stages);
     let mut kept = results.kept.into_iter();
     let ready = |mut segmentation: Segmentation| -> Result<Ready> {
-        let wide = std::mem::take(&mut segmentation.features);
-        let mut features = filled(wide.len(), f16::ZERO, "the features")?;
+        let wide = std::mem::replace(&mut segmentation.features, nothing());
+        let mut features = wide.allocator().filled(wide.len(), f16::ZERO, "the features")?;
         features.convert_from_f32_slice(&wide);
-        let (kept, stages, blocks) = (kept.next(), stages.clone(), Arc::downgrade(blocks));
-        Ok(Ready { segmentation, kept, label_count, features, stages, blocks })
+        Ok(Ready { segmentation, kept: kept.next(), label_count, features, stages: stages.clone() })
     };
     results.clouds.into_iter().map(ready).collect()
 }
@@ -441,9 +441,15 @@ pub extern "C" fn ov3d_session_query(
         let mut locked = object.session.lock();
         let voxel_of_point = &source.segmentation.voxel_of_point;
         let mut answer = locked.query(kept, voxel_of_point, vocabulary, &request.options, control)?;
-        answer.coordinates = collected(source.segmentation.coordinates.iter().copied(), "the coordinates")?;
-        let answers = Segmentations { clouds: vec![answer], kept: vec![kept.clone()], stages: Vec::new() };
-        let ready = finished(answers, label_count, locked.blocks())?;
+        let arena = locked.backend().arena().clone();
+        let coordinates = source.segmentation.coordinates.iter().copied();
+        answer.coordinates = arena.collected(coordinates, "the coordinates")?;
+        let answers = Segmentations {
+            clouds: arena.collected(std::iter::once(answer), "the result")?,
+            kept: arena.collected(std::iter::once(kept.clone()), "the result")?,
+            stages: nothing(),
+        };
+        let ready = finished(answers, label_count)?;
         let answered = ResultObject::running(lease.cancel.clone());
         let handle = handle::insert(answered.clone())?;
         write_out(ready.iter().map(|ready| &ready.segmentation), &request);

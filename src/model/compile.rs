@@ -82,7 +82,7 @@ impl Compiler<'_> {
                 let weight = self.weight("conv0p1s1.kernel")?;
                 let affine = self.batch_norm("bn0")?;
                 let output = self.tensor(0, self.graph.stem_channels);
-                self.steps.push(Step::Stem(Stem { name, size, weight, affine, output }));
+                self.steps.push(Step::Stem(Stem { name: name.into(), size, weight, affine, output }));
                 Ok((None, output))
             }
             InputFeatures::Colors => {
@@ -111,7 +111,14 @@ impl Compiler<'_> {
         | Geometry::Transposed { to: level }) = main.geometry;
         let output = self.tensor(level, main.affine.scale.len());
         let name = name.to_owned();
-        self.steps.push(Step::Convolution(Convolution { name, main, shortcut, residual, relu: true, output }));
+        self.steps.push(Step::Convolution(Convolution {
+            name: name.into(),
+            main,
+            shortcut,
+            residual,
+            relu: true,
+            output,
+        }));
         Ok(output)
     }
 

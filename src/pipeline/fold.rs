@@ -3,10 +3,11 @@
 //! With head weight W (and bias b) and unit text embeddings E, prompt scores are `x (W Eᵀ) + b Eᵀ`. The length of the
 //! feature, which cosine scores divide by, is `|[x 1] L|` with `L Lᵀ = [W; b] [W; b]ᵀ`.
 
+use super::SegmentOptions;
 use crate::backend::{Backend, HeadMatrix, PreparedHead};
 use crate::error::{Result, collected, filled, with_capacity};
 use crate::model::{Model, Vocabulary};
-use crate::plan::Similarity;
+use crate::plan::{Scoring, Similarity};
 use std::sync::Arc;
 
 /// A vocabulary folded into one model's head, in one backend's form.
@@ -14,6 +15,8 @@ use std::sync::Arc;
 pub struct FoldedVocabulary {
     /// The vocabulary.
     pub vocabulary: Arc<Vocabulary>,
+    /// Label of each prompt.
+    label_of_prompt: Arc<[u32]>,
     dot: PreparedHead,
     cosine: PreparedHead,
 }
@@ -25,9 +28,20 @@ impl FoldedVocabulary {
         let embeddings = vocabulary.embeddings_for(&space.name, space.dim)?;
         let head = Affine64::new(model)?;
         let dot = head.scores(&embeddings.rows)?;
-        let factor = model.plan().prepared.get_or_prepare("norm factor", || head.gram_factor())?;
+        let factor = model.plan().prepared.get_or_prepare(("norm factor", 0), || head.gram_factor())?;
         let cosine = head.with_norm(&dot, &factor)?;
-        Ok(Self { dot: backend.prepare_head(&dot)?, cosine: backend.prepare_head(&cosine)?, vocabulary })
+        let [dot, cosine] = [backend.prepare_head(&dot)?, backend.prepare_head(&cosine)?];
+        Ok(Self { label_of_prompt: vocabulary.label_of_prompt().into(), dot, cosine, vocabulary })
+    }
+
+    /// How scores become labels.
+    pub fn scoring(&self, options: &SegmentOptions) -> Scoring {
+        Scoring {
+            label_of_prompt: self.label_of_prompt.clone(),
+            labels: self.vocabulary.len(),
+            similarity: options.similarity,
+            temperature: options.temperature,
+        }
     }
 
     /// The head that computes what `similarity` needs.

@@ -1,13 +1,11 @@
 //! What happens around the network: folding a vocabulary into the head, test-time augmentation, splitting results.
 
 mod augmentation;
-mod blocks;
 mod fold;
 mod options;
 mod segmentation;
 
 pub use augmentation::Augmentation;
-pub use blocks::ResultBlocks;
 pub use fold::FoldedVocabulary;
 pub use options::SegmentOptions;
 pub use segmentation::{Kept, Segmentation, Segmentations};

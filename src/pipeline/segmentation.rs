@@ -1,33 +1,49 @@
 //! Results per cloud, cut from the outcome of a run.
 
-use super::{ResultBlocks, SegmentOptions};
+use super::SegmentOptions;
+use crate::arena::{Arena, Buffer, nothing};
 use crate::backend::{Outcome, Scores, Stage, Trunk};
 use crate::cancel::Cancel;
-use crate::error::{Error, Result, filled};
+use crate::error::{Error, Result};
 use crate::plan::{Plan, Ranking, Scoring, Similarity};
 use crate::sparse::{NO_VOXEL, decode};
 use std::ops::Range;
 use std::sync::{Arc, Weak};
 
 /// The labels of one cloud.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Segmentation {
     /// `[n]` the best label of each point, or -1 for a point whose position is not finite.
-    pub labels: Vec<i32>,
+    pub labels: Buffer<i32>,
     /// `[n]` its score; 0 where the label is -1.
-    pub scores: Vec<f32>,
+    pub scores: Buffer<f32>,
     /// `[n, k]` the k best labels, best first, when more than one was asked for.
-    pub top_labels: Vec<i32>,
+    pub top_labels: Buffer<i32>,
     /// `[n, k]` their scores.
-    pub top_scores: Vec<f32>,
+    pub top_scores: Buffer<f32>,
     /// `[n]` the voxel of each point, or -1. Empty after augmented passes.
-    pub voxel_of_point: Vec<i32>,
+    pub voxel_of_point: Buffer<i32>,
     /// `[v]` voxel coordinates at the run's voxel size. Empty after augmented passes.
-    pub coordinates: Vec<[i32; 3]>,
+    pub coordinates: Buffer<[i32; 3]>,
     /// `[v, labels]` scores, if asked for.
-    pub logits: Vec<f32>,
+    pub logits: Buffer<f32>,
     /// `[v, d]` features, if asked for.
-    pub features: Vec<f32>,
+    pub features: Buffer<f32>,
+}
+
+impl Default for Segmentation {
+    fn default() -> Self {
+        Self {
+            labels: nothing(),
+            scores: nothing(),
+            top_labels: nothing(),
+            top_scores: nothing(),
+            voxel_of_point: nothing(),
+            coordinates: nothing(),
+            logits: nothing(),
+            features: nothing(),
+        }
+    }
 }
 
 /// The trunk of a finished run and the rows of it that belong to one cloud.
@@ -40,46 +56,50 @@ pub struct Kept {
 }
 
 /// The labels of all clouds of a call.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Segmentations {
     /// One per cloud, in order.
-    pub clouds: Vec<Segmentation>,
+    pub clouds: Buffer<Segmentation>,
     /// One per cloud, if the trunk was to be kept.
-    pub kept: Vec<Kept>,
+    pub kept: Buffer<Kept>,
     /// What each stage took; repeated passes one after the other.
-    pub stages: Vec<Stage>,
+    pub stages: Buffer<Stage>,
 }
 
 /// Cuts `outcome` into the clouds of `lengths` points.
 pub(crate) fn split(
-    outcome: &Outcome,
-    lengths: &[usize],
+    outcome: Outcome,
+    lengths: impl ExactSizeIterator<Item = usize>,
     options: &SegmentOptions,
     plan: &Arc<Plan>,
-    blocks: &ResultBlocks,
+    arena: &Arena,
 ) -> Result<Segmentations> {
     let scores = outcome.scores.as_ref().ok_or_else(|| Error::internal("the run gave no scores"))?;
     let voxels = &outcome.voxels;
     let batch_of = |key: u64| decode(key, 0).batch as usize;
     let mut first_point = 0;
-    let mut all = Segmentations { stages: outcome.stages.clone(), ..Segmentations::default() };
-    for (batch, &length) in lengths.iter().enumerate() {
+    let mut all = Segmentations {
+        clouds: arena.with_capacity(lengths.len(), "the results")?,
+        kept: arena.with_capacity(lengths.len(), "the results")?,
+        stages: outcome.stages,
+    };
+    for (batch, length) in lengths.enumerate() {
         let points = first_point..first_point + length;
         let first = voxels.keys.partition_point(|&key| batch_of(key) < batch);
         let last = voxels.keys.partition_point(|&key| batch_of(key) <= batch);
-        let mut cloud = from_scores(scores, points.clone(), options.kept_labels(), blocks)?;
+        let mut cloud = from_scores(scores, points.clone(), options.kept_labels(), arena)?;
         let local = |voxel: u32| if voxel == NO_VOXEL { -1 } else { (voxel as usize - first) as i32 };
-        cloud.voxel_of_point = blocks
-            .integers(voxels.voxel_of_point[points.clone()].iter().map(|&v| local(v)), "the voxels of the points")?;
+        cloud.voxel_of_point = arena
+            .collected(voxels.voxel_of_point[points.clone()].iter().map(|&v| local(v)), "the voxels of the points")?;
         let origin = outcome.origins.get(batch).copied().unwrap_or_default();
         let coordinate = |&key: &u64| {
             let cell = decode(key, 0).cell;
             [0, 1, 2].map(|axis| (i64::from(cell[axis]) + origin[axis]) as i32)
         };
-        cloud.coordinates = blocks.coordinates(voxels.keys[first..last].iter().map(coordinate), "the coordinates")?;
+        cloud.coordinates = arena.collected(voxels.keys[first..last].iter().map(coordinate), "the coordinates")?;
         let rows = |values: &[f32]| {
             let width = values.len() / voxels.len().max(1);
-            blocks.floats(values[first * width..last * width].iter().copied(), "the values of the voxels")
+            arena.collected(values[first * width..last * width].iter().copied(), "the values of the voxels")
         };
         cloud.logits = rows(&scores.logits)?;
         cloud.features = rows(outcome.features.as_deref().unwrap_or(&[]))?;
@@ -92,21 +112,16 @@ pub(crate) fn split(
 }
 
 /// The labels and scores of points `points` among those of a run.
-pub(crate) fn from_scores(
-    scores: &Scores,
-    points: Range<usize>,
-    top_k: usize,
-    blocks: &ResultBlocks,
-) -> Result<Segmentation> {
+pub(crate) fn from_scores(scores: &Scores, points: Range<usize>, top_k: usize, arena: &Arena) -> Result<Segmentation> {
     let (labels, values) = (&scores.labels[points.start * top_k..], &scores.scores[points.start * top_k..]);
     let (labels, values) = (&labels[..points.len() * top_k], &values[..points.len() * top_k]);
     let several = if top_k > 1 { labels.len() } else { 0 };
     let (label, score) = ("the labels of the points", "the scores of the points");
     Ok(Segmentation {
-        labels: blocks.integers(labels.iter().copied().step_by(top_k), label)?,
-        scores: blocks.floats(values.iter().copied().step_by(top_k), score)?,
-        top_labels: blocks.integers(labels[..several].iter().copied(), label)?,
-        top_scores: blocks.floats(values[..several].iter().copied(), score)?,
+        labels: arena.collected(labels.iter().copied().step_by(top_k), label)?,
+        scores: arena.collected(values.iter().copied().step_by(top_k), score)?,
+        top_labels: arena.collected(labels[..several].iter().copied(), label)?,
+        top_scores: arena.collected(values[..several].iter().copied(), score)?,
         ..Segmentation::default()
     })
 }
@@ -119,15 +134,15 @@ pub(crate) fn sum_over_repeats(
     scoring: &Scoring,
     options: &SegmentOptions,
     lengths: &[usize],
-    blocks: &ResultBlocks,
+    arena: &Arena,
     cancel: Cancel<'_>,
     mut pass: impl FnMut(usize) -> Result<Outcome>,
 ) -> Result<Segmentations> {
     let repeats = options.augmentation.as_ref().map_or(1, |a| a.repeats as usize);
     let (points, prompts) = (lengths.iter().sum::<usize>(), scoring.label_of_prompt.len());
-    let mut sums = filled(points * prompts, 0.0_f32, "the summed scores")?;
-    let mut finite = filled(points, false, "the points")?;
-    let mut stages = Vec::new();
+    let mut sums = arena.filled(points * prompts, 0.0_f32, "the summed scores")?;
+    let mut finite = arena.filled(points, false, "the points")?;
+    let mut stages = Buffer::new_in(arena.clone());
     for repeat in 0..repeats {
         cancel.check()?;
         let outcome = pass(repeat)?;
@@ -146,24 +161,31 @@ pub(crate) fn sum_over_repeats(
     }
     // The sums already are cosines where those were asked for.
     let summed = Scoring { similarity: Similarity::Dot, ..scoring.clone() };
-    let point_scores = rank_points(&summed, &sums, &finite, options.kept_labels(), cancel)?;
-    let mut first = 0;
-    let cut = |&length: &usize| {
+    let point_scores = rank_points(&summed, &sums, &finite, options.kept_labels(), arena, cancel)?;
+    let (mut first, mut clouds) = (0, arena.with_capacity(lengths.len(), "the results")?);
+    for &length in lengths {
+        clouds.push(from_scores(&point_scores, first..first + length, options.kept_labels(), arena)?);
         first += length;
-        from_scores(&point_scores, first - length..first, options.kept_labels(), blocks)
-    };
-    let clouds = lengths.iter().map(cut).collect::<Result<_>>()?;
-    Ok(Segmentations { clouds, stages, ..Segmentations::default() })
+    }
+    Ok(Segmentations { clouds, kept: nothing(), stages })
 }
 
-fn rank_points(scoring: &Scoring, sums: &[f32], finite: &[bool], top_k: usize, cancel: Cancel<'_>) -> Result<Scores> {
+fn rank_points(
+    scoring: &Scoring,
+    sums: &[f32],
+    finite: &[bool],
+    top_k: usize,
+    arena: &Arena,
+    cancel: Cancel<'_>,
+) -> Result<Scores> {
     let mut scores = Scores {
-        labels: filled(finite.len() * top_k, -1, "the labels of the points")?,
-        scores: filled(finite.len() * top_k, 0.0, "the scores of the points")?,
-        ..Scores::default()
+        labels: arena.filled(finite.len() * top_k, -1, "the labels of the points")?,
+        scores: arena.filled(finite.len() * top_k, 0.0, "the scores of the points")?,
+        logits: nothing(),
+        prompt_scores: nothing(),
     };
-    let mut row = filled(scoring.labels, 0.0_f32, "a row of scores")?;
-    let mut top = filled(top_k, Ranking { label: -1, score: 0.0 }, "a row of labels")?;
+    let mut row = arena.filled(scoring.labels, 0.0_f32, "a row of scores")?;
+    let mut top = arena.filled(top_k, Ranking { label: -1, score: 0.0 }, "a row of labels")?;
     for (point, sums) in sums.chunks_exact(scoring.label_of_prompt.len()).enumerate().filter(|(p, _)| finite[*p]) {
         if point % BLOCK == 0 {
             cancel.check()?;

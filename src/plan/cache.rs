@@ -7,10 +7,13 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// Prepared weights by the backend's own key, such as `"cpu avx512 f32"`.
+/// What tells one preparation of a plan from another: a name and whatever number the backend derives from how it computes.
+pub type PreparedKey = (&'static str, u64);
+
+/// Prepared weights by the backend's own key.
 #[derive(Default)]
 pub struct PreparedCache {
-    entries: Mutex<HashMap<String, Arc<dyn Any + Send + Sync>>>,
+    entries: Mutex<HashMap<PreparedKey, Arc<dyn Any + Send + Sync>>>,
 }
 
 impl PreparedCache {
@@ -18,15 +21,15 @@ impl PreparedCache {
     /// must not run on a thread pool, whose threads could wait here for one another.
     pub fn get_or_prepare<T: Any + Send + Sync>(
         &self,
-        key: &str,
+        key: PreparedKey,
         prepare: impl FnOnce() -> Result<T>,
     ) -> Result<Arc<T>> {
         let mut entries = self.entries.lock();
-        if let Some(Ok(entry)) = entries.get(key).cloned().map(Arc::downcast) {
+        if let Some(Ok(entry)) = entries.get(&key).cloned().map(Arc::downcast) {
             return Ok(entry);
         }
         let entry = Arc::new(prepare()?);
-        entries.insert(key.to_owned(), entry.clone());
+        entries.insert(key, entry.clone());
         Ok(entry)
     }
 }

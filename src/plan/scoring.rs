@@ -2,6 +2,8 @@
 //!
 //! Scores are the published dot products of an unnormalised feature with unit text embeddings, or cosines.
 
+use std::sync::Arc;
+
 /// What a feature and a text embedding are compared by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Similarity {
@@ -16,7 +18,7 @@ pub enum Similarity {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scoring {
     /// `[prompts]` the label each prompt stands for; every label has at least one prompt.
-    pub label_of_prompt: Vec<u32>,
+    pub label_of_prompt: Arc<[u32]>,
     /// Number of labels.
     pub labels: usize,
     /// Dot product or cosine.
@@ -90,7 +92,7 @@ mod tests {
     use super::*;
 
     fn scoring(similarity: Similarity, temperature: Option<f32>) -> Scoring {
-        Scoring { label_of_prompt: vec![0, 1, 1, 2], labels: 3, similarity, temperature }
+        Scoring { label_of_prompt: Arc::new([0, 1, 1, 2]), labels: 3, similarity, temperature }
     }
 
     #[test]

@@ -61,7 +61,7 @@ pub struct Product {
 #[derive(Debug, Clone)]
 pub struct Convolution {
     /// The module's published name, for timings and messages.
-    pub name: String,
+    pub name: Arc<str>,
     /// The convolution proper.
     pub main: Product,
     /// The 1x1 shortcut of a residual block: one more kernel offset, not a buffer.
@@ -78,7 +78,7 @@ pub struct Convolution {
 #[derive(Debug, Clone)]
 pub struct Stem {
     /// The module's published name.
-    pub name: String,
+    pub name: Arc<str>,
     /// Kernel size, 3 or 5.
     pub size: usize,
     /// `[volume, c_in, c_out]`; the input channels are all ones, so only their sum matters.
@@ -116,7 +116,7 @@ pub enum Step {
 
 impl Step {
     /// The module's published name.
-    pub fn name(&self) -> &str {
+    pub fn name(&self) -> &Arc<str> {
         match self {
             Self::Stem(stem) => &stem.name,
             Self::Convolution(convolution) => &convolution.name,

@@ -3,50 +3,68 @@
 //! The voxels of level l + 2 are the blocks of level l. A neighbour's row is the block's first row plus the number
 //! of occupied cells before it, because a block's voxels stand in Morton order.
 
-use super::levels::{Levels, NO_ROW};
+use super::levels::NO_ROW;
+use crate::arena::Buffer;
 use crate::cancel::Cancel;
-use crate::error::{Result, with_capacity};
+use crate::error::Result;
+use std::ops::Range;
+use std::sync::LazyLock;
 
 /// The blocks of one level.
-#[derive(Debug)]
-pub struct Blocks<'a> {
-    levels: &'a Levels,
-    depth: usize,
+#[derive(Debug, Clone)]
+pub struct Blocks {
     /// `[b + 1]` the first row of each block.
-    first: Vec<u32>,
+    first: Buffer<u32>,
     /// Bit m set: the cell with Morton code m is occupied.
-    occupancy: Vec<u64>,
-    /// Rows of the 27 neighbouring blocks.
-    around: Vec<[u32; 27]>,
+    occupancy: Buffer<u64>,
+    /// Rows of the 27 neighbouring blocks, or [`NO_ROW`].
+    around: Buffer<[u32; 27]>,
 }
 
 /// For each of the 64 cells of a block and each kernel offset: the neighbouring block (0-26) and the cell in it.
 #[derive(Debug)]
 pub(super) struct LocalOffsets {
-    volume: usize,
+    size: usize,
     table: Vec<(u8, u8)>,
 }
 
+/// The occupied cells of the 8x8x8 from two before to two after a block.
+#[derive(Debug, Clone, Copy)]
+pub struct Window {
+    /// By z: bit x + 8 y.
+    planes: [u64; 8],
+}
+
 impl LocalOffsets {
-    /// For a centred kernel of `size` 3 or 5 (a block reaches no farther than its direct neighbours).
-    pub(super) fn new(size: usize) -> Self {
-        let volume = size.pow(3);
-        let mut table = Vec::with_capacity(64 * volume);
-        for morton in 0..64_u32 {
-            let bit = |i: u32| (morton >> i) & 1;
-            let cell = [bit(0) | bit(3) << 1, bit(1) | bit(4) << 1, bit(2) | bit(5) << 1];
+    /// Those of a centred kernel of `size` 3 or 5 (a block reaches no farther than its direct neighbours).
+    pub(super) fn of_size(size: usize) -> &'static Self {
+        static OF_3: LazyLock<LocalOffsets> = LazyLock::new(|| LocalOffsets::new(3));
+        static OF_5: LazyLock<LocalOffsets> = LazyLock::new(|| LocalOffsets::new(5));
+        if size == 3 { &OF_3 } else { &OF_5 }
+    }
+
+    fn new(size: usize) -> Self {
+        let mut table = Vec::with_capacity(64 * size.pow(3));
+        for morton in 0..64 {
+            let cell = local_cell(morton);
             for offset in super::kernel_offsets(size) {
                 let target = [0, 1, 2].map(|axis| cell[axis] as i32 + offset[axis] + 4);
                 let slot = target[0] / 4 + 3 * (target[1] / 4) + 9 * (target[2] / 4);
                 table.push((slot as u8, morton_in_block(target.map(|v| v as u32 % 4))));
             }
         }
-        Self { volume, table }
+        Self { size, table }
     }
 
     fn of(&self, morton: usize) -> &[(u8, u8)] {
-        &self.table[morton * self.volume..(morton + 1) * self.volume]
+        let volume = self.size.pow(3);
+        &self.table[morton * volume..(morton + 1) * volume]
     }
+}
+
+/// The cell with a Morton code within its block, each axis 0-3.
+pub fn local_cell(m: usize) -> [usize; 3] {
+    [(m & 1) | (m >> 2 & 2), (m >> 1 & 1) | (m >> 3 & 2), (m >> 2 & 1) | (m >> 4 & 2)]
 }
 
 fn morton_in_block([x, y, z]: [u32; 3]) -> u8 {
@@ -54,15 +72,41 @@ fn morton_in_block([x, y, z]: [u32; 3]) -> u8 {
     (spread(x) | spread(y) << 1 | spread(z) << 2) as u8
 }
 
-impl<'a> Blocks<'a> {
-    /// The blocks of level `depth`, whose block level must exist in `levels`.
-    pub fn new(levels: &'a Levels, depth: usize, cancel: Cancel<'_>) -> Result<Self> {
+impl Window {
+    /// Which of the `size` cells along x around a cell of the block are occupied, at `dy` and `dz` from the kernel's
+    /// corner: bit 0 is the first.
+    pub fn line(&self, [x, y, z]: [usize; 3], size: usize, [dy, dz]: [usize; 2]) -> usize {
+        let corner = 2 - size / 2;
+        let plane = self.planes[z + corner + dz];
+        (plane >> (8 * (y + corner + dy) + x + corner)) as usize & ((1 << size) - 1)
+    }
+
+    /// The kernel offsets at which a cell of the block has an occupied neighbour.
+    fn offsets(&self, cell: [usize; 3], size: usize) -> u128 {
+        if size == 3 {
+            let [x, y, z] = cell;
+            let plane = |dz: usize| {
+                let lines = self.planes[z + 1 + dz] >> (8 * (y + 1) + x + 1);
+                (lines & 7 | lines >> 5 & 0o70 | lines >> 10 & 0o700) << (9 * dz)
+            };
+            return u128::from(plane(0) | plane(1) | plane(2));
+        }
+        let lines = (0..size * size).map(|line| (line, self.line(cell, size, [line % size, line / size])));
+        lines.fold(0, |mask, (line, bits)| mask | (bits as u128) << (line * size))
+    }
+}
+
+impl Blocks {
+    /// The blocks of a level with `keys`; `around` are the neighbours of the voxels two levels above, which they are.
+    pub(super) fn new(keys: &[u64], around: Buffer<[u32; 27]>, cancel: Cancel<'_>) -> Result<Self> {
         cancel.check()?;
-        let (fine, coarse) = (levels.level(depth), levels.level(depth + 2));
-        let mut first = with_capacity(coarse.len() + 1, "the blocks")?;
-        let mut occupancy: Vec<u64> = with_capacity(coarse.len(), "the blocks")?;
-        for (row, &key) in fine.keys.iter().enumerate() {
-            if row == 0 || fine.keys[row - 1] >> 6 != key >> 6 {
+        let arena = around.allocator();
+        let mut first = arena.with_capacity(around.len() + 1, "the blocks")?;
+        let mut occupancy: Buffer<u64> = arena.with_capacity(around.len(), "the blocks")?;
+        let mut last = None;
+        for (row, &key) in keys.iter().enumerate() {
+            if last != Some(key >> 6) {
+                last = Some(key >> 6);
                 first.push(row as u32);
                 occupancy.push(0);
             }
@@ -70,8 +114,8 @@ impl<'a> Blocks<'a> {
                 *word |= 1 << (key & 63);
             }
         }
-        first.push(fine.len() as u32);
-        Ok(Self { levels, depth, first, occupancy, around: levels.neighbours(depth + 2, cancel)? })
+        first.push(keys.len() as u32);
+        Ok(Self { first, occupancy, around })
     }
 
     /// The number of blocks.
@@ -84,55 +128,95 @@ impl<'a> Blocks<'a> {
         self.occupancy.is_empty()
     }
 
-    /// The block that holds `row`.
-    pub(super) fn block_of(&self, row: usize) -> usize {
-        let parent = self.levels.level(self.depth).parents[row] as usize;
-        self.levels.level(self.depth + 1).parents[parent] as usize
-    }
-
-    /// Writes the rows of the neighbours of `row`, or [`NO_ROW`], in kernel-offset order.
-    pub(super) fn neighbours_of(&self, row: usize, lookup: &LocalOffsets, neighbours: &mut [u32]) {
-        let around = &self.around[self.block_of(row)];
-        let morton = (self.levels.level(self.depth).keys[row] & 63) as usize;
-        for (neighbour, &(slot, bit)) in neighbours.iter_mut().zip(lookup.of(morton)) {
-            let block = around[usize::from(slot)];
-            *neighbour = if block == NO_ROW { NO_ROW } else { self.row_in(block as usize, bit) };
-        }
-    }
-
-    fn row_in(&self, block: usize, bit: u8) -> u32 {
-        let word = self.occupancy[block];
-        if word >> bit & 1 == 0 {
-            return NO_ROW;
-        }
-        self.first[block] + (word & ((1 << bit) - 1)).count_ones()
-    }
-
     /// The rows that block `block` holds.
-    pub fn rows(&self, block: usize) -> std::ops::Range<usize> {
+    pub fn rows(&self, block: usize) -> Range<usize> {
         self.first[block] as usize..self.first[block + 1] as usize
     }
 
-    /// The cell of `row` within its block, each axis 0-3.
-    pub fn local_cell(&self, row: usize) -> [usize; 3] {
-        let m = self.levels.level(self.depth).keys[row] as usize & 63;
-        [(m & 1) | (m >> 2 & 2), (m >> 1 & 1) | (m >> 3 & 2), (m >> 2 & 1) | (m >> 4 & 2)]
+    /// The Morton codes of the occupied cells of a block, which are its rows in order.
+    pub fn cells(&self, block: usize) -> impl Iterator<Item = usize> {
+        set_bits(u128::from(self.occupancy[block]))
     }
 
-    /// Occupancy of the 8x8x8 cells from two before to two after `block`: bit x of entry `y + 8 z`.
-    pub fn window(&self, block: usize) -> [u8; 64] {
-        let linear = self.around[block].map(|row| if row == NO_ROW { 0 } else { linear(self.occupancy[row as usize]) });
-        let mut window = [0_u8; 64];
-        for z in 0..8 {
-            for y in 0..8 {
-                let slot = (y + 2) / 4 * 3 + (z + 2) / 4 * 9;
-                let shift = (y + 2) % 4 * 4 + (z + 2) % 4 * 16;
-                let row = |x: usize| (linear[slot + x] >> shift) as u8 & 15;
-                window[y + 8 * z] = row(0) >> 2 | row(1) << 2 | row(2) << 6;
-            }
-        }
-        window
+    /// Bytes held.
+    pub fn bytes(&self) -> u64 {
+        (size_of_val(&self.first[..]) + size_of_val(&self.occupancy[..]) + size_of_val(&self.around[..])) as u64
     }
+
+    /// The occupied cells around a block.
+    pub fn window(&self, block: usize) -> Window {
+        let words = self.around[block].map(|row| if row == NO_ROW { 0 } else { linear(self.occupancy[row as usize]) });
+        let plane = |z: usize| {
+            // Four lines of a block, a byte each, whose bits 2 to 5 are the block in the middle.
+            let lines = |y: usize| {
+                let at = |x: usize| bytes_of_nibbles((words[x + 3 * y + 9 * (z / 4)] >> (16 * (z % 4))) as u16);
+                u64::from(at(0) >> 2 & 0x0303_0303 | at(1) << 2 | (at(2) & 0x0303_0303) << 6)
+            };
+            lines(0) >> 16 | lines(1) << 16 | lines(2) << 48
+        };
+        Window { planes: std::array::from_fn(|z| plane(z + 2)) }
+    }
+
+    /// The kernel offsets at which each of `rows` has a neighbour.
+    pub(super) fn offsets(&self, lookup: &LocalOffsets, rows: Range<usize>, offsets: &mut [u128]) {
+        self.for_blocks(rows.clone(), |block, within| {
+            let window = self.window(block);
+            for (row, cell) in self.rows(block).zip(self.cells(block)).filter(|(row, _)| within.contains(row)) {
+                offsets[row - rows.start] = window.offsets(local_cell(cell), lookup.size);
+            }
+        });
+    }
+
+    /// Calls `found(row, offset, neighbour)` for the `offsets` of each of `rows`; the row counts from the first.
+    pub(super) fn neighbours(
+        &self,
+        lookup: &LocalOffsets,
+        rows: Range<usize>,
+        offsets: &[u128],
+        mut found: impl FnMut(usize, usize, u32),
+    ) {
+        self.for_blocks(rows.clone(), |block, within| {
+            let around = &self.around[block];
+            for (row, cell) in self.rows(block).zip(self.cells(block)).filter(|(row, _)| within.contains(row)) {
+                let places = lookup.of(cell);
+                for offset in set_bits(offsets[row - rows.start]) {
+                    let (slot, bit) = places[offset];
+                    let neighbour = around[usize::from(slot)] as usize;
+                    let before = self.occupancy[neighbour] & ((1 << bit) - 1);
+                    found(row - rows.start, offset, self.first[neighbour] + before.count_ones());
+                }
+            }
+        });
+    }
+
+    /// Calls `visit` for each block that holds some of `rows`.
+    fn for_blocks(&self, rows: Range<usize>, mut visit: impl FnMut(usize, &Range<usize>)) {
+        let mut block = self.first.partition_point(|&first| first as usize <= rows.start).saturating_sub(1);
+        while block < self.len() && (self.first[block] as usize) < rows.end {
+            visit(block, &rows);
+            block += 1;
+        }
+    }
+}
+
+/// The numbers of the bits that are set, lowest first.
+pub(super) fn set_bits(mask: u128) -> impl Iterator<Item = usize> {
+    let half = |mut bits: u64, first: usize| {
+        std::iter::from_fn(move || {
+            (bits != 0).then(|| {
+                let bit = bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                first + bit
+            })
+        })
+    };
+    half(mask as u64, 0).chain(half((mask >> 64) as u64, 64))
+}
+
+/// Each of four nibbles in a byte of its own.
+fn bytes_of_nibbles(nibbles: u16) -> u32 {
+    let pairs = (u32::from(nibbles) | u32::from(nibbles) << 8) & 0x00FF_00FF;
+    (pairs | pairs << 4) & 0x0F0F_0F0F
 }
 
 /// An occupancy word with its bits in the order x + 4 y + 16 z: three exchanges of index bits, each a delta swap.
@@ -150,7 +234,8 @@ fn linear(morton: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sparse::Voxels;
+    use crate::arena::Arena;
+    use crate::sparse::{Levels, Voxels};
 
     #[test]
     fn linear_order_is_x_then_y_then_z() {
@@ -168,9 +253,9 @@ mod tests {
     #[test]
     fn windows_hold_what_is_occupied() {
         let cells: Vec<[u32; 3]> = (0..900_u32).map(|i| [i * 7919 % 13, i * 104_729 % 11, i * 31 % 17]).collect();
-        let voxels = Voxels::from_cells(&[&cells], Cancel::default()).unwrap();
+        let voxels = Voxels::from_cells(&[&cells], &Arena::default(), Cancel::default()).unwrap();
         let levels = Levels::new(voxels.keys, 5, Cancel::default()).unwrap();
-        let blocks = Blocks::new(&levels, 0, Cancel::default()).unwrap();
+        let blocks = levels.blocks(0);
         for block in 0..blocks.len() {
             let window = blocks.window(block);
             let corner = super::super::decode(levels.level(2).keys[block], 2).cell.map(|v| 4 * v as i64 - 2);
@@ -179,7 +264,7 @@ mod tests {
                     for x in 0..8 {
                         let cell = [corner[0] + x, corner[1] + y, corner[2] + z];
                         let occupied = cells.iter().any(|c| c.map(i64::from) == cell);
-                        assert_eq!(window[(y + 8 * z) as usize] >> x & 1 == 1, occupied, "{cell:?}");
+                        assert_eq!(window.planes[z as usize] >> (x + 8 * y) & 1 == 1, occupied, "{cell:?}");
                     }
                 }
             }

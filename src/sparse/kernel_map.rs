@@ -3,11 +3,11 @@
 //! Output rows are cut into chunks. Within a chunk the pairs are sorted by offset, then by output row, so that a
 //! convolution streams one offset's weights over the whole chunk and sums each output in one fixed order.
 
-use super::blocks::LocalOffsets;
-use super::levels::NO_ROW;
-use super::{Blocks, Levels};
+use super::blocks::{LocalOffsets, set_bits};
+use super::{Blocks, Level, Levels};
+use crate::arena::{Arena, Buffer};
 use crate::cancel::Cancel;
-use crate::error::{Error, Result, filled, with_capacity};
+use crate::error::{Error, Result};
 use rayon::prelude::*;
 use std::ops::{Deref, Range};
 
@@ -55,54 +55,114 @@ impl Deref for Pairs<'_> {
 }
 
 /// The pairs of one chunk of output rows.
-#[derive(Debug, Clone, Default)]
-pub struct Chunk {
-    /// `[volume + 1]` where each offset's pairs begin.
-    starts: Vec<u32>,
-    pairs: Vec<Pair>,
-    /// What every input and every output row of `pairs` is below.
-    limits: [usize; 2],
-    /// Input rows that lie where the chunk's output rows lie: the first to be needed.
-    pub home: Range<u32>,
+#[derive(Debug, Clone, Copy)]
+pub struct Chunk<'a> {
+    map: &'a KernelMap,
+    index: usize,
 }
 
-impl Chunk {
+impl<'a> Chunk<'a> {
     /// The pairs of kernel offset `offset`, outputs ascending.
-    pub fn pairs(&self, offset: usize) -> Pairs<'_> {
-        let pairs = &self.pairs[self.starts[offset] as usize..self.starts[offset + 1] as usize];
-        Pairs { pairs, input_rows: self.limits[0], output_rows: self.limits[1] }
+    pub fn pairs(&self, offset: usize) -> Pairs<'a> {
+        let starts = self.starts();
+        let pairs = &self.map.pairs[starts[offset] as usize..starts[offset + 1] as usize];
+        let [input_rows, output_rows] = self.map.limits[self.index].map(|rows| rows as usize);
+        Pairs { pairs, input_rows, output_rows }
     }
 
     /// The number of pairs of all offsets.
     pub fn pair_count(&self) -> usize {
-        self.pairs.len()
+        let starts = self.starts();
+        (starts[self.map.volume] - starts[0]) as usize
     }
 
-    /// Sorts `found(row, offset)` (the input row, or [`NO_ROW`]) by offset. `table` is `[rows, volume]`.
-    fn from_table(table: &[u32], volume: usize) -> Result<Self> {
-        let mut starts = filled(volume + 1, 0_u32, "a kernel map")?;
-        for row in table.chunks_exact(volume) {
-            for (start, &input) in starts[1..].iter_mut().zip(row) {
-                *start += u32::from(input != NO_ROW);
+    /// Input rows that lie where the chunk's output rows lie: the first to be needed.
+    pub fn home(&self) -> Range<usize> {
+        let [first, last] = self.map.homes[self.index];
+        first as usize..last as usize
+    }
+
+    fn starts(&self) -> &'a [u64] {
+        &self.map.starts[self.index * self.map.volume..][..self.map.volume + 1]
+    }
+}
+
+/// Where the inputs of output rows stand.
+trait Neighbourhood: Sync {
+    /// The kernel offsets at which each of `rows` has an input, as bits.
+    fn offsets(&self, rows: Range<usize>, offsets: &mut [u128]);
+
+    /// Calls `found(row, offset, input)` for those offsets; the row counts from the first of `rows`.
+    fn inputs(&self, rows: Range<usize>, offsets: &[u128], found: impl FnMut(usize, usize, u32));
+}
+
+/// A kernel of one cell.
+struct Itself;
+
+impl Neighbourhood for Itself {
+    fn offsets(&self, _rows: Range<usize>, offsets: &mut [u128]) {
+        offsets.fill(1);
+    }
+
+    fn inputs(&self, rows: Range<usize>, _offsets: &[u128], mut found: impl FnMut(usize, usize, u32)) {
+        rows.clone().for_each(|row| found(row - rows.start, 0, row as u32));
+    }
+}
+
+/// A centred kernel.
+struct Around<'a> {
+    blocks: &'a Blocks,
+    lookup: &'a LocalOffsets,
+}
+
+impl Neighbourhood for Around<'_> {
+    fn offsets(&self, rows: Range<usize>, offsets: &mut [u128]) {
+        self.blocks.offsets(self.lookup, rows, offsets);
+    }
+
+    fn inputs(&self, rows: Range<usize>, offsets: &[u128], found: impl FnMut(usize, usize, u32)) {
+        self.blocks.neighbours(self.lookup, rows, offsets, found);
+    }
+}
+
+/// Children of a coarse voxel are contiguous and sorted by offset.
+struct Children<'a> {
+    fine: &'a Level,
+    /// `[coarse + 1]`.
+    first: Buffer<u32>,
+}
+
+impl Neighbourhood for Children<'_> {
+    fn offsets(&self, rows: Range<usize>, offsets: &mut [u128]) {
+        for (row, mask) in rows.zip(offsets) {
+            let children = &self.fine.keys[self.first[row] as usize..self.first[row + 1] as usize];
+            *mask = children.iter().fold(0, |mask, key| mask | 1 << (key & 7));
+        }
+    }
+
+    fn inputs(&self, rows: Range<usize>, offsets: &[u128], mut found: impl FnMut(usize, usize, u32)) {
+        for (index, row) in rows.enumerate() {
+            for (offset, child) in set_bits(offsets[index]).zip(self.first[row]..) {
+                found(index, offset, child);
             }
         }
-        for offset in 0..volume {
-            starts[offset + 1] += starts[offset];
+    }
+}
+
+/// The coarse voxel that a fine one lies in.
+struct Parent<'a> {
+    fine: &'a Level,
+}
+
+impl Neighbourhood for Parent<'_> {
+    fn offsets(&self, rows: Range<usize>, offsets: &mut [u128]) {
+        rows.zip(offsets).for_each(|(row, mask)| *mask = 1 << (self.fine.keys[row] & 7));
+    }
+
+    fn inputs(&self, rows: Range<usize>, offsets: &[u128], mut found: impl FnMut(usize, usize, u32)) {
+        for (index, row) in rows.enumerate() {
+            found(index, offsets[index].trailing_zeros() as usize, self.fine.parents[row]);
         }
-        let mut next = starts.clone();
-        let mut pairs = filled(starts[volume] as usize, Pair { input: 0, output: 0 }, "a kernel map")?;
-        for (output, row) in table.chunks_exact(volume).enumerate() {
-            for (next, &input) in next.iter_mut().zip(row) {
-                if input != NO_ROW {
-                    pairs[*next as usize] = Pair { input, output: output as u32 };
-                    *next += 1;
-                }
-            }
-        }
-        let limits = Pairs::new(&pairs);
-        let limits = [limits.input_rows, limits.output_rows];
-        let first = pairs.iter().map(|pair| pair.input).min().unwrap_or(0);
-        Ok(Self { starts, pairs, limits, home: first..limits[0] as u32 })
     }
 }
 
@@ -117,9 +177,17 @@ pub struct KernelMap {
     pub output_rows: usize,
     /// Output rows per chunk (the last may have fewer).
     pub chunk_rows: usize,
-    /// The chunks in order.
-    pub chunks: Vec<Chunk>,
+    /// `[chunks * volume + 1]` where the pairs of each chunk and offset begin.
+    starts: Buffer<u64>,
+    pairs: Buffer<Pair>,
+    /// Per chunk, what every input and every output row of its pairs is below.
+    limits: Buffer<[u32; 2]>,
+    /// Per chunk the first and last of [`Chunk::home`].
+    homes: Buffer<[u32; 2]>,
 }
+
+/// Offsets of the largest kernel.
+const MOST_OFFSETS: usize = 125;
 
 impl KernelMap {
     /// The map of a submanifold convolution with a centred kernel of `size` 1, 3 or 5 on level `depth`.
@@ -131,75 +199,125 @@ impl KernelMap {
         cancel: Cancel<'_>,
     ) -> Result<Self> {
         let rows = levels.level(depth).len();
-        if size == 1 {
-            return Self::build([1, rows, rows], chunk_rows, cancel, |row, inputs| inputs[0] = row as u32);
+        let shape = [size.pow(3), rows, rows];
+        match size {
+            1 => Self::build(shape, chunk_rows, levels.arena(), cancel, &Itself),
+            _ => {
+                let around = Around { blocks: levels.blocks(depth), lookup: LocalOffsets::of_size(size) };
+                Self::build(shape, chunk_rows, levels.arena(), cancel, &around)
+            }
         }
-        let blocks = Blocks::new(levels, depth, cancel)?;
-        let lookup = LocalOffsets::new(size);
-        Self::build([size.pow(3), rows, rows], chunk_rows, cancel, |row, inputs| {
-            blocks.neighbours_of(row, &lookup, inputs)
-        })
     }
 
     /// The map of a convolution of kernel and stride 2 from level `depth` to `depth + 1`.
     pub fn strided(levels: &Levels, depth: usize, chunk_rows: usize, cancel: Cancel<'_>) -> Result<Self> {
         let (fine, coarse) = (levels.level(depth), levels.level(depth + 1));
-        // Children of a voxel are contiguous: the first is where the parent changes.
-        let mut first_child = with_capacity(coarse.len() + 1, "a strided kernel map")?;
-        for (row, parents) in fine.parents.iter().enumerate() {
-            if *parents as usize == first_child.len() {
-                first_child.push(row);
+        // The first child is where the parent changes.
+        let mut first = levels.arena().with_capacity(coarse.len() + 1, "a strided kernel map")?;
+        for (row, parent) in fine.parents.iter().enumerate() {
+            if *parent as usize == first.len() {
+                first.push(row as u32);
             }
         }
-        first_child.push(fine.len());
-        Self::build([8, fine.len(), coarse.len()], chunk_rows, cancel, |row, inputs| {
-            for child in first_child[row]..first_child[row + 1] {
-                inputs[(fine.keys[child] & 7) as usize] = child as u32;
-            }
-        })
+        first.push(fine.len() as u32);
+        Self::build([8, fine.len(), coarse.len()], chunk_rows, levels.arena(), cancel, &Children { fine, first })
     }
 
     /// The map of a transposed convolution of kernel and stride 2 from level `depth + 1` back to `depth`: the
     /// strided map with its sides exchanged and the offset unchanged.
     pub fn transposed(levels: &Levels, depth: usize, chunk_rows: usize, cancel: Cancel<'_>) -> Result<Self> {
         let (fine, coarse) = (levels.level(depth), levels.level(depth + 1));
-        Self::build([8, coarse.len(), fine.len()], chunk_rows, cancel, |row, inputs| {
-            inputs[(fine.keys[row] & 7) as usize] = fine.parents[row];
-        })
+        Self::build([8, coarse.len(), fine.len()], chunk_rows, levels.arena(), cancel, &Parent { fine })
     }
 
-    /// `inputs_of(row, inputs)` fills the input row per offset; `inputs` arrives as all [`NO_ROW`].
+    /// The chunk `index`.
+    pub fn chunk(&self, index: usize) -> Chunk<'_> {
+        Chunk { map: self, index }
+    }
+
+    /// The number of chunks.
+    pub fn chunk_count(&self) -> usize {
+        self.limits.len()
+    }
+
     fn build(
         [volume, input_rows, output_rows]: [usize; 3],
         chunk_rows: usize,
+        arena: &Arena,
         cancel: Cancel<'_>,
-        inputs_of: impl Fn(usize, &mut [u32]) + Sync,
+        neighbourhood: &impl Neighbourhood,
     ) -> Result<Self> {
-        let mut chunks = filled(output_rows.div_ceil(chunk_rows), Chunk::default(), "a kernel map")?;
-        chunks.par_iter_mut().enumerate().try_for_each(|(index, chunk)| {
+        let (chunks, what) = (output_rows.div_ceil(chunk_rows), "a kernel map");
+        let rows_of = |index: usize| index * chunk_rows..output_rows.min((index + 1) * chunk_rows);
+        // The kernel offsets of every row, counted, then the pairs.
+        let mut offsets = arena.filled(output_rows, 0_u128, what)?;
+        let mut starts = arena.filled(chunks * volume + 1, 0_u64, what)?;
+        let counted = offsets.par_chunks_mut(chunk_rows).zip(starts[1..].par_chunks_mut(volume)).enumerate();
+        counted.try_for_each(|(index, (offsets, counts))| {
             cancel.check()?;
-            let rows = index * chunk_rows..output_rows.min((index + 1) * chunk_rows);
-            let mut table = filled(rows.len() * volume, NO_ROW, "a kernel map")?;
-            for (row, inputs) in rows.zip(table.chunks_exact_mut(volume)) {
-                inputs_of(row, inputs);
-            }
-            *chunk = Chunk::from_table(&table, volume)?;
-            if volume % 2 == 1 {
-                chunk.home = (index * chunk_rows) as u32..output_rows.min((index + 1) * chunk_rows) as u32;
+            neighbourhood.offsets(rows_of(index), offsets);
+            for (offset, count) in counts.iter_mut().enumerate() {
+                *count = offsets.iter().map(|mask| (mask >> offset) as u64 & 1).sum();
             }
             Ok::<(), Error>(())
         })?;
-        Ok(Self { volume, input_rows, output_rows, chunk_rows, chunks })
+        let mut total = 0;
+        for start in starts.iter_mut() {
+            total += *start;
+            *start = total;
+        }
+        let mut map = Self {
+            volume,
+            input_rows,
+            output_rows,
+            chunk_rows,
+            pairs: arena.filled(total as usize, Pair { input: 0, output: 0 }, what)?,
+            limits: arena.filled(chunks, [0; 2], what)?,
+            homes: arena.filled(chunks, [0; 2], what)?,
+            starts,
+        };
+        let mut parts: Buffer<(&mut [Pair], &mut [u32; 2], &mut [u32; 2])> = arena.with_capacity(chunks, what)?;
+        let mut rest = &mut map.pairs[..];
+        for (index, (limits, home)) in map.limits.iter_mut().zip(map.homes.iter_mut()).enumerate() {
+            let pairs;
+            (pairs, rest) = rest.split_at_mut((map.starts[(index + 1) * volume] - map.starts[index * volume]) as usize);
+            parts.push((pairs, limits, home));
+        }
+        let starts = &map.starts[..];
+        parts.par_iter_mut().zip(offsets.par_chunks(chunk_rows)).enumerate().try_for_each(
+            |(index, (part, offsets))| {
+                cancel.check()?;
+                let (pairs, limits, home) = part;
+                let rows = rows_of(index);
+                let first = starts[index * volume];
+                let mut next = [0; MOST_OFFSETS];
+                next.iter_mut()
+                    .zip(&starts[index * volume..])
+                    .for_each(|(next, start)| *next = (start - first) as usize);
+                let (mut low, mut high) = (u32::MAX, 0);
+                neighbourhood.inputs(rows.clone(), offsets, |output, offset, input| {
+                    pairs[next[offset]] = Pair { input, output: output as u32 };
+                    next[offset] += 1;
+                    low = low.min(input);
+                    high = high.max(input + 1);
+                });
+                **limits = [high, rows.len() as u32];
+                **home = if volume % 2 == 1 { [rows.start as u32, rows.end as u32] } else { [low.min(high), high] };
+                Ok::<(), Error>(())
+            },
+        )?;
+        drop(parts);
+        Ok(map)
     }
 
     /// The number of pairs, which is the number of row products of a convolution.
     pub fn pair_count(&self) -> u64 {
-        self.chunks.iter().map(|chunk| chunk.pairs.len() as u64).sum()
+        self.pairs.len() as u64
     }
 
     /// Bytes held.
-    pub fn bytes(&self) -> usize {
-        self.chunks.iter().map(|c| size_of_val(&c.pairs[..]) + size_of_val(&c.starts[..])).sum()
+    pub fn bytes(&self) -> u64 {
+        (size_of_val(&self.pairs[..]) + size_of_val(&self.starts[..]) + 2 * size_of_val(&self.limits[..])) as u64
     }
 }
 
@@ -216,10 +334,10 @@ mod tests {
     /// All pairs as (offset, input, output) with whole output rows.
     fn flatten(map: &KernelMap) -> Vec<(usize, u32, u32)> {
         let mut all = Vec::new();
-        for (index, chunk) in map.chunks.iter().enumerate() {
+        for index in 0..map.chunk_count() {
             for offset in 0..map.volume {
                 let rows = (index * map.chunk_rows) as u32;
-                all.extend(chunk.pairs(offset).iter().map(|p| (offset, p.input, p.output + rows)));
+                all.extend(map.chunk(index).pairs(offset).iter().map(|p| (offset, p.input, p.output + rows)));
             }
         }
         all.sort_unstable();
@@ -229,7 +347,8 @@ mod tests {
     #[test]
     fn submanifold_maps_are_what_a_dictionary_finds() {
         for (count, chunk_rows) in [(0, 64), (1, 64), (63, 64), (64, 64), (65, 64), (900, 37)] {
-            let voxels = Voxels::from_cells(&[&cells(count), &cells(count / 2)], Cancel::default()).unwrap();
+            let voxels =
+                Voxels::from_cells(&[&cells(count), &cells(count / 2)], &Arena::default(), Cancel::default()).unwrap();
             let levels = Levels::new(voxels.keys, 5, Cancel::default()).unwrap();
             for (depth, size) in [(0, 1), (0, 3), (0, 5), (1, 3), (2, 3), (4, 3), (4, 5)] {
                 let level = levels.level(depth);
@@ -256,7 +375,7 @@ mod tests {
 
     #[test]
     fn transposed_maps_are_strided_maps_exchanged() {
-        let voxels = Voxels::from_cells(&[&cells(800)], Cancel::default()).unwrap();
+        let voxels = Voxels::from_cells(&[&cells(800)], &Arena::default(), Cancel::default()).unwrap();
         let levels = Levels::new(voxels.keys, 5, Cancel::default()).unwrap();
         for depth in 0..4 {
             let down = flatten(&KernelMap::strided(&levels, depth, 50, Cancel::default()).unwrap());

@@ -1,17 +1,19 @@
 //! Coarser levels: each is the set of parents of the one below, in the same order, found by a scan.
 
+use super::blocks::{Blocks, LocalOffsets};
 use super::key::{Voxel, cells_per_axis, decode, encode_at};
+use crate::arena::{Arena, Buffer};
 use crate::cancel::Cancel;
-use crate::error::{Result, filled, with_capacity};
+use crate::error::Result;
 use rayon::prelude::*;
 
 /// The voxels of one level; tensor stride 2^level.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Level {
     /// Keys in ascending order, already shifted to the level.
-    pub keys: Vec<u64>,
+    pub keys: Buffer<u64>,
     /// Per voxel its row on the next coarser level; empty on the coarsest.
-    pub parents: Vec<u32>,
+    pub parents: Buffer<u32>,
 }
 
 impl Level {
@@ -27,9 +29,11 @@ impl Level {
 }
 
 /// Level 0 and its coarsenings.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Levels {
-    levels: Vec<Level>,
+    levels: Buffer<Level>,
+    /// Of all levels but the two above the coarsest, whose voxels are blocks.
+    blocks: Buffer<Blocks>,
 }
 
 /// "No neighbour here" in a neighbour table.
@@ -38,23 +42,39 @@ pub(super) const NO_ROW: u32 = u32::MAX;
 impl Levels {
     /// Levels 0 to `count - 1` over the sorted unique level-0 `keys`, and the two above them whose voxels are the
     /// 4x4x4 blocks through which neighbours are found.
-    pub fn new(keys: Vec<u64>, count: usize, cancel: Cancel<'_>) -> Result<Self> {
-        let mut levels = vec![Level { keys, parents: Vec::new() }];
+    pub fn new(keys: Buffer<u64>, count: usize, cancel: Cancel<'_>) -> Result<Self> {
+        let arena = &keys.allocator().clone();
+        let mut levels: Buffer<Level> = arena.with_capacity(count + 2, "the levels")?;
+        let no_parents = || Buffer::new_in(arena.clone());
+        levels.push(Level { keys, parents: no_parents() });
         for depth in 1..count + 2 {
             cancel.check()?;
             let fine = &mut levels[depth - 1];
             let coarse_len = fine.keys.chunk_by(|a, b| a >> 3 == b >> 3).count();
-            let mut coarse: Vec<u64> = with_capacity(coarse_len, "the coarse voxels")?;
-            fine.parents = with_capacity(fine.keys.len(), "the parents of the voxels")?;
+            let mut coarse: Buffer<u64> = arena.with_capacity(coarse_len, "the coarse voxels")?;
+            fine.parents = arena.with_capacity(fine.keys.len(), "the parents of the voxels")?;
             for &key in &fine.keys {
                 if coarse.last() != Some(&(key >> 3)) {
                     coarse.push(key >> 3);
                 }
                 fine.parents.push(coarse.len() as u32 - 1);
             }
-            levels.push(Level { keys: coarse, parents: Vec::new() });
+            levels.push(Level { keys: coarse, parents: no_parents() });
         }
-        Ok(Self { levels })
+        let mut blocks: Buffer<Blocks> = arena.with_capacity(count, "the blocks")?;
+        // From the coarsest down: the neighbours of a level's blocks are found through the blocks two levels above.
+        for depth in (0..count).rev() {
+            let above = (count - 1 - depth).checked_sub(2).map(|place| &blocks[place]);
+            let around = neighbours(&levels[depth + 2], depth + 2, above, cancel)?;
+            blocks.push(Blocks::new(&levels[depth].keys, around, cancel)?);
+        }
+        blocks.reverse();
+        Ok(Self { levels, blocks })
+    }
+
+    /// Where the levels' memory lives.
+    pub fn arena(&self) -> &Arena {
+        self.levels.allocator()
     }
 
     /// Level `depth`.
@@ -62,30 +82,38 @@ impl Levels {
         &self.levels[depth]
     }
 
-    /// Per voxel of `depth`, the rows of its 27 neighbours in kernel-offset order, by blocks where a block level
-    /// exists and by binary search on the few voxels of the coarsest levels.
-    pub(super) fn neighbours(&self, depth: usize, cancel: Cancel<'_>) -> Result<Vec<[u32; 27]>> {
-        let level = self.level(depth);
-        let mut table = filled(level.len(), [NO_ROW; 27], "the neighbours of the blocks")?;
-        if depth + 2 < self.levels.len() {
-            let blocks = super::Blocks::new(self, depth, cancel)?;
-            let lookup = super::blocks::LocalOffsets::new(3);
-            fill_rows(&mut table, cancel, |row, neighbours| blocks.neighbours_of(row, &lookup, neighbours))?;
-        } else {
-            fill_rows(&mut table, cancel, |row, neighbours| search_neighbours(level, depth, row, neighbours))?;
-        }
-        Ok(table)
+    /// The blocks of level `depth`.
+    pub fn blocks(&self, depth: usize) -> &Blocks {
+        &self.blocks[depth]
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> u64 {
+        let levels = self.levels.iter().map(|l| (size_of_val(&l.keys[..]) + size_of_val(&l.parents[..])) as u64);
+        levels.sum::<u64>() + self.blocks.iter().map(Blocks::bytes).sum::<u64>()
     }
 }
 
-/// Fills every row of a neighbour table.
-fn fill_rows(table: &mut [[u32; 27]], cancel: Cancel<'_>, fill: impl Fn(usize, &mut [u32; 27]) + Sync) -> Result<()> {
-    const BLOCK: usize = 1 << 12;
-    table.par_chunks_mut(BLOCK).enumerate().try_for_each(|(block, rows)| {
+/// Per voxel of a level, the rows of its 27 neighbours in kernel-offset order: by its blocks where it has some, and by
+/// binary search on the few voxels of the coarsest levels.
+fn neighbours(level: &Level, depth: usize, blocks: Option<&Blocks>, cancel: Cancel<'_>) -> Result<Buffer<[u32; 27]>> {
+    /// Voxels of one thread's task.
+    const TASK: usize = 512;
+    let lookup = LocalOffsets::of_size(3);
+    let mut table = level.keys.allocator().filled(level.len(), [NO_ROW; 27], "the neighbours of the blocks")?;
+    table.par_chunks_mut(TASK).enumerate().try_for_each(|(task, table)| {
         cancel.check()?;
-        rows.iter_mut().enumerate().for_each(|(index, row)| fill(block * BLOCK + index, row));
+        let first = task * TASK;
+        let Some(blocks) = blocks else {
+            table.iter_mut().enumerate().for_each(|(index, row)| search_neighbours(level, depth, first + index, row));
+            return Ok(());
+        };
+        let (rows, offsets) = (first..first + table.len(), &mut [0; TASK][..table.len()]);
+        blocks.offsets(lookup, rows.clone(), offsets);
+        blocks.neighbours(lookup, rows, offsets, |row, offset, neighbour| table[row][offset] = neighbour);
         Ok(())
-    })
+    })?;
+    Ok(table)
 }
 
 fn search_neighbours(level: &Level, depth: usize, row: usize, neighbours: &mut [u32; 27]) {
@@ -110,7 +138,7 @@ mod tests {
     #[test]
     fn parents_are_sorted_and_complete() {
         let cells: Vec<[u32; 3]> = (0..200_u32).map(|i| [i * 7 % 40, i * 13 % 40, i * 29 % 40]).collect();
-        let voxels = Voxels::from_cells(&[&cells], Cancel::default()).unwrap();
+        let voxels = Voxels::from_cells(&[&cells], &Arena::default(), Cancel::default()).unwrap();
         let levels = Levels::new(voxels.keys, 5, Cancel::default()).unwrap();
         for depth in 0..6 {
             let (fine, coarse) = (levels.level(depth), levels.level(depth + 1));
@@ -123,7 +151,7 @@ mod tests {
 
     #[test]
     fn an_empty_call_has_empty_levels() {
-        let levels = Levels::new(Vec::new(), 5, Cancel::default()).unwrap();
+        let levels = Levels::new(Buffer::new_in(Arena::default()), 5, Cancel::default()).unwrap();
         assert!((0..7).all(|depth| levels.level(depth).is_empty()));
     }
 
@@ -131,15 +159,13 @@ mod tests {
     fn blocks_and_search_agree_on_neighbours() {
         let mut cells: Vec<[u32; 3]> = (0..3000_u32).map(|i| [i * 7919 % 23, i * 104_729 % 19, i * 31 % 17]).collect();
         cells.extend([[0, 0, 0], [(1 << 18) - 1; 3], [1 << 17, 0, (1 << 18) - 1]]);
-        let voxels = Voxels::from_cells(&[&cells, &cells[..500]], Cancel::default()).unwrap();
+        let voxels = Voxels::from_cells(&[&cells, &cells[..500]], &Arena::default(), Cancel::default()).unwrap();
         let levels = Levels::new(voxels.keys, 5, Cancel::default()).unwrap();
         for depth in 0..5 {
-            let by_blocks = levels.neighbours(depth, Cancel::default()).unwrap();
-            for (row, neighbours) in by_blocks.iter().enumerate() {
-                let mut searched = [NO_ROW; 27];
-                search_neighbours(levels.level(depth), depth, row, &mut searched);
-                assert_eq!(*neighbours, searched, "level {depth} row {row}");
-            }
+            let (level, blocks) = (levels.level(depth), Some(levels.blocks(depth)));
+            let by_blocks = neighbours(level, depth, blocks, Cancel::default()).unwrap();
+            let searched = neighbours(level, depth, None, Cancel::default()).unwrap();
+            assert!(by_blocks == searched, "level {depth}");
         }
         assert!(levels.level(0).keys.contains(&encode(Voxel { batch: 1, cell: cells[0] })));
     }

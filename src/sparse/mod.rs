@@ -11,7 +11,7 @@ mod offsets;
 mod sort;
 mod voxels;
 
-pub use blocks::Blocks;
+pub use blocks::{Blocks, Window, local_cell};
 pub use kernel_map::{Chunk, KernelMap, Pair, Pairs};
 pub use key::{BATCH_LIMIT, Voxel, decode, encode};
 pub use levels::{Level, Levels};

@@ -2,9 +2,10 @@
 
 use super::key::{BATCH_LIMIT, Voxel, encode};
 use super::sort::sort_by_key;
+use crate::arena::{Arena, Buffer};
 use crate::cancel::Cancel;
 use crate::cloud::{MAX_EXTENT, NO_CELL};
-use crate::error::{Error, ErrorKind, Result, filled, with_capacity};
+use crate::error::{Error, ErrorKind, Result};
 
 /// The voxel of a point that has none, because its position is not finite.
 pub const NO_VOXEL: u32 = u32::MAX;
@@ -13,28 +14,28 @@ pub const NO_VOXEL: u32 = u32::MAX;
 const BLOCK: usize = 1 << 16;
 
 /// The occupied voxels in key order, and the points of each.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Voxels {
     /// `[v]` unique keys in ascending order.
-    pub keys: Vec<u64>,
+    pub keys: Buffer<u64>,
     /// `[v + 1]` where each voxel's points begin in `points`.
-    pub starts: Vec<u32>,
+    pub starts: Buffer<u32>,
     /// Point indices by voxel, ascending within one: the first is the published representative.
-    pub points: Vec<u32>,
+    pub points: Buffer<u32>,
     /// `[n]` the voxel of each point, or [`NO_VOXEL`].
-    pub voxel_of_point: Vec<u32>,
+    pub voxel_of_point: Buffer<u32>,
 }
 
 impl Voxels {
     /// The voxels of one or several clouds: `cells[b]` holds the cells of cloud `b`. Points are numbered through
     /// the clouds in order; those whose cell is [`NO_CELL`] belong to no voxel.
-    pub fn from_cells(cells: &[&[[u32; 3]]], cancel: Cancel<'_>) -> Result<Self> {
+    pub fn from_cells(cells: &[&[[u32; 3]]], arena: &Arena, cancel: Cancel<'_>) -> Result<Self> {
         if cells.len() > BATCH_LIMIT {
             return Err(Error::argument(format!("{} clouds in one call; at most {BATCH_LIMIT} fit", cells.len())));
         }
         let count: usize = cells.iter().map(|c| c.len()).sum();
         check_count(count)?;
-        let mut keyed: Vec<(u64, u32)> = with_capacity(count, "the voxel keys")?;
+        let mut keyed: Buffer<(u64, u32)> = arena.with_capacity(count, "the voxel keys")?;
         let mut point = 0_u32;
         for (batch, cells) in cells.iter().enumerate() {
             for block in cells.chunks(BLOCK) {
@@ -51,14 +52,15 @@ impl Voxels {
     }
 
     /// From (key, point) in the order of the points; `count` points in all.
-    fn from_keyed(mut keyed: Vec<(u64, u32)>, count: usize, cancel: Cancel<'_>) -> Result<Self> {
+    fn from_keyed(mut keyed: Buffer<(u64, u32)>, count: usize, cancel: Cancel<'_>) -> Result<Self> {
         sort_by_key(&mut keyed, cancel)?;
         let voxels = keyed.chunk_by(|a, b| a.0 == b.0).count();
+        let arena = keyed.allocator();
         let mut this = Self {
-            keys: with_capacity(voxels, "the voxel keys")?,
-            starts: with_capacity(voxels + 1, "the voxel starts")?,
-            points: with_capacity(keyed.len(), "the points by voxel")?,
-            voxel_of_point: filled(count, NO_VOXEL, "the voxel of each point")?,
+            keys: arena.with_capacity(voxels, "the voxel keys")?,
+            starts: arena.with_capacity(voxels + 1, "the voxel starts")?,
+            points: arena.with_capacity(keyed.len(), "the points by voxel")?,
+            voxel_of_point: arena.filled(count, NO_VOXEL, "the voxel of each point")?,
         };
         for block in keyed.chunks(BLOCK) {
             cancel.check()?;
@@ -104,26 +106,26 @@ fn check_count(count: usize) -> Result<()> {
 
 /// Voxels from ready-made coordinate rows `[batch, x, y, z]`, which keep their place relative to the coarse cells:
 /// each cloud is shifted by multiples of 16 only. A repeated coordinate joins the voxel of its first row.
-pub fn from_coordinates(rows: &[[i32; 4]], cancel: Cancel<'_>) -> Result<Voxels> {
-    Voxels::from_keyed(coordinate_keys(rows)?, rows.len(), cancel)
+pub fn from_coordinates(rows: &[[i32; 4]], arena: &Arena, cancel: Cancel<'_>) -> Result<Voxels> {
+    Voxels::from_keyed(coordinate_keys(rows, arena)?, rows.len(), cancel)
 }
 
 /// Key and number of every row of [`from_coordinates`], in the order of the rows.
-pub(crate) fn coordinate_keys(rows: &[[i32; 4]]) -> Result<Vec<(u64, u32)>> {
+pub(crate) fn coordinate_keys(rows: &[[i32; 4]], arena: &Arena) -> Result<Buffer<(u64, u32)>> {
     check_count(rows.len())?;
     let batches = rows.iter().map(|r| r[0]).max().map_or(0, |b| i64::from(b) + 1);
     if let Some(row) = rows.iter().position(|r| r[0] < 0 || r[0] as usize >= BATCH_LIMIT) {
         let batch = rows[row][0];
         return Err(Error::argument(format!("row {row} has batch index {batch}; it must lie in 0..{BATCH_LIMIT}")));
     }
-    let mut low = vec![[i64::MAX; 3]; batches as usize];
+    let mut low = arena.filled(batches as usize, [i64::MAX; 3], "the corners of the clouds")?;
     for &[batch, x, y, z] in rows {
         let low = &mut low[batch as usize];
         for (low, v) in low.iter_mut().zip([x, y, z]) {
             *low = (*low).min(i64::from(v));
         }
     }
-    let mut keyed: Vec<(u64, u32)> = with_capacity(rows.len(), "the voxel keys")?;
+    let mut keyed: Buffer<(u64, u32)> = arena.with_capacity(rows.len(), "the voxel keys")?;
     for (index, &[batch, x, y, z]) in rows.iter().enumerate() {
         let low = low[batch as usize];
         let cell = [0, 1, 2].map(|axis| i64::from([x, y, z][axis]) - low[axis].div_euclid(16) * 16);
@@ -145,7 +147,7 @@ mod tests {
     #[test]
     fn duplicates_join_one_voxel_whose_first_point_is_the_lowest() {
         let cells = [[5, 5, 5], [1, 2, 3], NO_CELL, [5, 5, 5], [1, 2, 3]];
-        let voxels = Voxels::from_cells(&[&cells], Cancel::default()).unwrap();
+        let voxels = Voxels::from_cells(&[&cells], &Arena::default(), Cancel::default()).unwrap();
         assert_eq!(voxels.len(), 2);
         assert_eq!(voxels.points_of(0), [1, 4]);
         assert_eq!(voxels.points_of(1), [0, 3]);
@@ -154,19 +156,24 @@ mod tests {
 
     #[test]
     fn clouds_of_one_call_do_not_meet() {
-        let voxels = Voxels::from_cells(&[&[[0, 0, 0]], &[], &[[0, 0, 0], [1, 0, 0]]], Cancel::default()).unwrap();
+        let voxels =
+            Voxels::from_cells(&[&[[0, 0, 0]], &[], &[[0, 0, 0], [1, 0, 0]]], &Arena::default(), Cancel::default())
+                .unwrap();
         assert_eq!(voxels.voxel_of_point, [0, 1, 2]);
-        assert!(Voxels::from_cells(&[], Cancel::default()).unwrap().is_empty());
+        assert!(Voxels::from_cells(&[], &Arena::default(), Cancel::default()).unwrap().is_empty());
     }
 
     #[test]
     fn coordinates_shift_by_sixteens_only() {
-        let voxels = from_coordinates(&[[0, -1, 17, 5], [0, 0, 17, 5], [0, -1, 17, 5]], Cancel::default()).unwrap();
+        let voxels =
+            from_coordinates(&[[0, -1, 17, 5], [0, 0, 17, 5], [0, -1, 17, 5]], &Arena::default(), Cancel::default())
+                .unwrap();
         assert_eq!(voxels.keys, [[15, 1, 5], [16, 1, 5]].map(|cell| encode(Voxel { batch: 0, cell })));
         assert_eq!(voxels.voxel_of_point, [0, 1, 0]);
-        assert!(from_coordinates(&[[-1, 0, 0, 0]], Cancel::default()).is_err());
-        assert!(from_coordinates(&[[1024, 0, 0, 0]], Cancel::default()).is_err());
-        let error = from_coordinates(&[[0, i32::MIN, 0, 0], [0, i32::MAX, 0, 0]], Cancel::default()).unwrap_err();
+        assert!(from_coordinates(&[[-1, 0, 0, 0]], &Arena::default(), Cancel::default()).is_err());
+        assert!(from_coordinates(&[[1024, 0, 0, 0]], &Arena::default(), Cancel::default()).is_err());
+        let error = from_coordinates(&[[0, i32::MIN, 0, 0], [0, i32::MAX, 0, 0]], &Arena::default(), Cancel::default())
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::OutOfRange);
     }
 }

@@ -18,6 +18,11 @@ impl Arithmetic {
         Self { level: level.at(precision), precision }
     }
 
+    /// A number of its own for each.
+    pub(super) fn number(self) -> u64 {
+        self.level as u64 * Precision::ALL.len() as u64 + self.precision as u64
+    }
+
     /// The same level in FP32, for what is computed so at every precision.
     pub(super) fn full(self) -> Self {
         Self::new(self.level, Precision::F32)

@@ -2,18 +2,18 @@
 //!
 //! A chunk's output rows stay in the L2 cache of the one thread that owns it while each offset's weights pass by.
 
-use super::ahead::{Ahead, STEP_WORDS};
+use super::ahead::Ahead;
 use super::arithmetic::Arithmetic;
+use super::coordinates::CoordinateMaps;
 use super::packed::Packed;
 use super::prepared::{pack_product, pack_shift};
-use super::simd::{RowProduct, Start, bf16_numbers, panels_together, round};
+use super::simd::{RowProduct, Start, bf16_numbers, fetch_steps, panels_together, round};
 use super::tensor::{LINE, Tensor, Workers};
 use crate::backend::{Control, Precision, Work};
 use crate::error::{Error, Result};
 use crate::plan::{Convolution, Geometry, Plan, TensorId};
 use crate::sparse::KernelMap;
 use rayon::prelude::*;
-use std::collections::HashMap;
 use std::ops::Range;
 
 /// One source of a product.
@@ -53,7 +53,7 @@ pub(super) struct Operands<'a> {
     pub(super) workers: &'a Workers,
     /// Tensors by number; those not live are empty.
     pub(super) tensors: &'a [Tensor],
-    pub(super) maps: &'a HashMap<Geometry, KernelMap>,
+    pub(super) maps: &'a CoordinateMaps,
     pub(super) control: Control<'a>,
 }
 
@@ -139,11 +139,12 @@ impl PackedConvolution {
 
     /// Fills `output` and returns what the products took.
     pub(super) fn run(&self, run: &Operands<'_>, output: &mut Tensor) -> Result<Work> {
-        let map = |operand: &Operand| {
-            run.maps.get(&operand.geometry).ok_or_else(|| Error::internal(format!("no map for {:?}", operand.geometry)))
-        };
-        let maps = self.operands.iter().map(map).collect::<Result<Vec<_>>>()?;
-        let Some(first) = maps.first() else { return Err(Error::internal("a convolution without a product")) };
+        let arena = run.maps.levels.arena();
+        let mut maps = arena.with_capacity(self.operands.len(), "the maps of a convolution")?;
+        for operand in &self.operands {
+            maps.push(run.maps.map(operand.geometry)?);
+        }
+        let Some(&first) = maps.first() else { return Err(Error::internal("a convolution without a product")) };
         let (chunk_rows, stride, precision) = (first.chunk_rows, output.stride, output.precision);
         output.as_mut_slice().par_chunks_mut(chunk_rows * stride).enumerate().try_for_each(|(index, words)| {
             let chunk = Chunk { convolution: self, run, maps: &maps, index, rows: words.len() / stride };
@@ -194,7 +195,7 @@ impl<'a> Chunk<'a> {
             let residual = self.residual(self.index).map(|(words, _)| words);
             round(self.run.arithmetic.level, sums, residual, self.convolution.relu, words, strides);
             Ok(())
-        })
+        })?
     }
 
     /// Columns padded to whole lines: what separates rows of sums.
@@ -221,7 +222,7 @@ impl<'a> Chunk<'a> {
                 };
                 let operand = &convolution.operands[term.operand];
                 let input = &run.tensors[operand.tensor.0];
-                let pairs = self.maps[term.operand].chunks[self.index].pairs(term.offset);
+                let pairs = self.maps[term.operand].chunk(self.index).pairs(term.offset);
                 if pairs.is_empty() {
                     continue;
                 }
@@ -259,10 +260,11 @@ impl<'a> Chunk<'a> {
         let (mut steps, next) = (0, self.index + 1);
         for (operand, map) in self.convolution.operands.iter().zip(self.maps) {
             let input = &self.run.tensors[operand.tensor.0];
-            let home = map.chunks.get(next).map_or(0..0, |chunk| chunk.home.clone());
-            let rows = &input.as_slice()[home.start as usize * input.stride..home.end as usize * input.stride];
+            let home = if next < map.chunk_count() { map.chunk(next).home() } else { 0..0 };
+            let rows = &input.as_slice()[home.start * input.stride..home.end * input.stride];
             ahead.add(rows.as_ptr(), rows.len());
-            steps += map.chunks[self.index].pair_count() * operand.weights.words * operand.weights.panels.len();
+            let pairs = map.chunk(self.index).pair_count();
+            steps += fetch_steps(self.run.arithmetic, pairs, operand.weights.words * operand.weights.panels.len());
         }
         if let Some((rows, _)) = self.residual(next) {
             ahead.add(rows.as_ptr(), rows.len());
@@ -270,7 +272,7 @@ impl<'a> Chunk<'a> {
         let next_rows = self.maps[0].output_rows.saturating_sub(next * self.maps[0].chunk_rows);
         let stride = output.len() / self.rows;
         ahead.add(output.as_ptr_range().end, next_rows.min(self.maps[0].chunk_rows) * stride);
-        ahead.pace(steps / (8 * STEP_WORDS));
+        ahead.pace(steps);
         ahead
     }
 }

@@ -8,7 +8,8 @@ use super::input::input_features;
 use super::memory;
 use super::prepared::{PreparedNetwork, PreparedStep};
 use super::tensor::{Scratch, Tensor, Workers};
-use crate::backend::{Control, FeatureSpace, Job, Outcome, Query, Scores, Stage, Trunk, Work};
+use crate::arena::{Arena, Buffer};
+use crate::backend::{Control, FeatureSpace, Job, Outcome, Query, STAGES, Scores, Stage, Trunk, Work};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::TensorId;
 use std::sync::Arc;
@@ -17,15 +18,15 @@ use std::time::Instant;
 /// Measures stages and reports progress.
 struct Clock<'a> {
     control: Control<'a>,
-    stages: Vec<Stage>,
+    stages: Buffer<Stage>,
     planned: usize,
     start: Instant,
 }
 
 impl Clock<'_> {
-    fn lap(&mut self, name: &str, work: Work) -> Result<()> {
+    fn lap(&mut self, name: &Arc<str>, work: Work) -> Result<()> {
         let now = Instant::now();
-        self.stages.push(Stage { name: name.to_owned(), time: now - self.start, work });
+        self.stages.push(Stage { name: name.clone(), time: now - self.start, work });
         self.start = now;
         self.control.report(self.stages.len() as f32 / self.planned as f32)
     }
@@ -36,29 +37,34 @@ pub(super) struct Means<'a> {
     pub(super) arithmetic: Arithmetic,
     pub(super) workers: &'a Workers,
     pub(super) scratch: &'a mut Scratch,
+    pub(super) arena: &'a Arena,
 }
 
 /// Runs `job` on the current thread pool.
 pub(super) fn execute(mut means: Means<'_>, job: &Job<'_>) -> Result<Outcome> {
-    let arithmetic = means.arithmetic;
+    let (arithmetic, arena) = (means.arithmetic, means.arena);
     let plan = job.plan;
     let planned = plan.steps.len() + 3 + usize::from(job.scores.is_some()) + usize::from(job.features.is_some());
     let cancel = job.control.cancel;
-    let key = format!("cpu {arithmetic}");
-    let network = plan.prepared.get_or_prepare(&key, || PreparedNetwork::new(arithmetic, plan, cancel))?;
-    let mut clock = Clock { control: job.control, stages: Vec::new(), planned, start: Instant::now() };
+    let network = plan
+        .prepared
+        .get_or_prepare(("cpu", arithmetic.number()), || PreparedNetwork::new(arithmetic, plan, cancel))?;
+    let stages = arena.with_capacity(planned, "the stages")?;
+    let mut clock = Clock { control: job.control, stages, planned, start: Instant::now() };
+    let [quantise, levels_stage, maps_stage, head_stage, features_stage] = &*STAGES;
     job.control.report(0.0)?;
 
     job.check_budget(memory::voxelise_bytes(job.input.points()))?;
-    let (voxels, origins) = coordinates::voxelise(&job.input, cancel)?;
-    clock.lap("quantise", Work::default())?;
+    let (voxels, origins) = coordinates::voxelise(&job.input, arena, cancel)?;
+    clock.lap(quantise, Work::default())?;
     let levels = coordinates::levels(plan, &voxels, cancel)?;
-    clock.lap("levels", Work::default())?;
-    let kernel_maps = coordinates::kernel_maps(plan, &levels, cancel)?;
-    clock.lap("kernel maps", Work::default())?;
+    clock.lap(levels_stage, Work::default())?;
+    let kernel_maps = coordinates::kernel_maps(&network, &levels, cancel)?;
+    clock.lap(maps_stage, Work::default())?;
     let maps = CoordinateMaps { levels, kernel_maps };
-    let working_bytes = memory::working_bytes(job, &voxels, &maps, &network.precisions);
+    let working_bytes = memory::working_bytes(job, &voxels, &maps, &network, means.workers);
     job.check_budget(working_bytes)?;
+    means.workers.reserve(memory::worker_len(job, &maps.levels, &network))?;
     let input = match plan.input {
         Some(TensorId(input)) => {
             let (channels, precision) = (plan.tensors[input].channels, network.precisions[input]);
@@ -69,19 +75,28 @@ pub(super) fn execute(mut means: Means<'_>, job: &Job<'_>) -> Result<Outcome> {
     let trunk = run_network(&mut means, job, &network, input, &maps, &mut clock)?;
     drop(maps);
 
-    let mut outcome = Outcome { voxels, origins, working_bytes, ..Outcome::default() };
+    let mut outcome = Outcome {
+        voxels,
+        origins,
+        scores: None,
+        trunk: None,
+        features: None,
+        stages: Buffer::new_in(arena.clone()),
+        working_bytes,
+    };
     if let Some(request) = &job.scores {
         let voxel_of_point = &outcome.voxels.voxel_of_point;
-        outcome.scores = Some(head::score(&trunk, 0..trunk.rows, voxel_of_point, request, job.control)?);
-        clock.lap("head", head::score_work(request, &trunk))?;
+        let scores = head::score(&trunk, 0..trunk.rows, voxel_of_point, request, means.workers, arena, job.control)?;
+        outcome.scores = Some(scores);
+        clock.lap(head_stage, head::score_work(request, &trunk))?;
     }
     match job.features {
-        Some(FeatureSpace::Trunk) => outcome.features = Some(head::trunk_features(&trunk, job.control)?),
+        Some(FeatureSpace::Trunk) => outcome.features = Some(head::trunk_features(&trunk, arena, job.control)?),
         Some(FeatureSpace::Text) => {
             let full = arithmetic.full();
-            let linear = plan.prepared.get_or_prepare(&format!("cpu text {full}"), || head::text_head(full, plan))?;
-            outcome.features = Some(head::text_features(&trunk, &linear, job.control)?);
-            clock.lap("features", linear.work(&trunk))?;
+            let linear = plan.prepared.get_or_prepare(("cpu text", full.number()), || head::text_head(full, plan))?;
+            outcome.features = Some(head::text_features(&trunk, &linear, means.workers, arena, job.control)?);
+            clock.lap(features_stage, linear.work(&trunk))?;
         }
         None => {}
     }
@@ -104,7 +119,7 @@ fn run_network(
     clock: &mut Clock<'_>,
 ) -> Result<Tensor> {
     let plan = job.plan;
-    let mut tensors: Vec<Tensor> = plan.tensors.iter().map(|_| Tensor::default()).collect();
+    let mut tensors = means.arena.collected(plan.tensors.iter().map(|_| Tensor::default()), "the layers")?;
     if let Some(TensorId(place)) = plan.input {
         tensors[place] = input;
     }
@@ -134,13 +149,8 @@ fn run_steps(
         let (spec, precision) = (plan.tensor(step.writes()), network.precisions[step.writes().0]);
         let mut output =
             Tensor::unfilled(maps.levels.level(spec.level).len(), spec.channels, precision, means.scratch)?;
-        let operands = Operands {
-            arithmetic: means.arithmetic,
-            workers: means.workers,
-            tensors,
-            maps: &maps.kernel_maps,
-            control: job.control,
-        };
+        let operands =
+            Operands { arithmetic: means.arithmetic, workers: means.workers, tensors, maps, control: job.control };
         let work = match prepared {
             PreparedStep::Stem(stem) => stem.run(&operands, &maps.levels, &mut output),
             PreparedStep::Convolution(convolution) => convolution.run(&operands, &mut output),
@@ -155,7 +165,7 @@ fn run_steps(
 }
 
 /// Scores the kept trunk of an earlier run on the current thread pool.
-pub(super) fn query(query: &Query<'_>) -> Result<Scores> {
+pub(super) fn query(query: &Query<'_>, workers: &Workers, arena: &Arena) -> Result<Scores> {
     let Some(trunk) = query.trunk.0.downcast_ref::<Tensor>() else {
         return Err(Error::new(ErrorKind::InvalidState, "the result was computed by another backend"));
     };
@@ -164,7 +174,9 @@ pub(super) fn query(query: &Query<'_>) -> Result<Scores> {
     }
     let voxel_of_point: &[u32] = bytemuck::cast_slice(query.voxel_of_point);
     query.control.report(0.0)?;
-    let scores = head::score(trunk, query.voxels.clone(), voxel_of_point, &query.request, query.control)?;
+    workers.reserve(head::score_len(&query.request))?;
+    let scores =
+        head::score(trunk, query.voxels.clone(), voxel_of_point, &query.request, workers, arena, query.control)?;
     query.control.report(1.0)?;
     Ok(scores)
 }

@@ -1,12 +1,13 @@
 //! Scores of voxels from the folded head, ranked block by block and lifted to points; full features when asked for.
 
 use super::arithmetic::Arithmetic;
-use super::linear::{Linear, identity_pairs};
-use super::tensor::Tensor;
+use super::linear::Linear;
+use super::tensor::{Tensor, Workers};
+use crate::arena::{Arena, Buffer};
 use crate::backend::{Control, HeadMatrix, ScoreRequest, Scores, Work};
-use crate::error::{Error, ErrorKind, Result, collected, filled, zeroed};
+use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Plan, Ranking, Scoring, Similarity};
-use crate::sparse::{NO_VOXEL, Pair};
+use crate::sparse::NO_VOXEL;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -48,6 +49,8 @@ pub(super) fn score(
     rows: Range<usize>,
     voxel_of_point: &[u32],
     request: &ScoreRequest<'_>,
+    workers: &Workers,
+    arena: &Arena,
     control: Control<'_>,
 ) -> Result<Scores> {
     let scoring = request.scoring;
@@ -57,16 +60,19 @@ pub(super) fn score(
     if head.linear.columns() < head.prompts + usize::from(scoring.similarity == Similarity::Cosine) {
         return Err(Error::new(ErrorKind::InvalidState, "the head was folded without what cosine scores need"));
     }
-    let wanted = |asked: bool, columns: usize, what: &str| zeroed(usize::from(asked) * rows.len() * columns, what);
+    let wanted = |asked: bool, columns: usize, what: &str| {
+        arena.filled(usize::from(asked) * rows.len() * columns, 0.0_f32, what)
+    };
     let unranked = Ranking { label: -1, score: 0.0 };
-    let mut ranked = filled(rows.len() * request.top_k, unranked, "the labels of the voxels")?;
+    let mut ranked = arena.filled(rows.len() * request.top_k, unranked, "the labels of the voxels")?;
+    let points = voxel_of_point.len() * request.top_k;
     let mut scores = Scores {
+        labels: arena.filled(points, -1, "the labels of the points")?,
+        scores: arena.filled(points, 0.0, "the scores of the points")?,
         logits: wanted(request.logits, scoring.labels, "the logits")?,
         prompt_scores: wanted(request.prompt_scores, head.prompts, "the prompt scores")?,
-        ..Scores::default()
     };
     let block_rows = head.linear.block_rows();
-    let pairs = identity_pairs(block_rows);
     let mut logits = scores.logits.chunks_mut(block_rows * scoring.labels.max(1));
     let mut prompt_scores = scores.prompt_scores.chunks_mut(block_rows * head.prompts.max(1));
     let ranked_blocks = ranked.chunks_mut(block_rows * request.top_k).enumerate().map(|(index, ranked)| Block {
@@ -75,13 +81,21 @@ pub(super) fn score(
         logits: logits.next(),
         prompt_scores: prompt_scores.next(),
     });
-    let blocks = collected(ranked_blocks, "the blocks of scores")?;
-    blocks.into_par_iter().try_for_each(|block| {
+    let mut blocks = arena.collected(ranked_blocks, "the blocks of scores")?;
+    blocks.par_iter_mut().try_for_each(|block| {
         control.cancel.check()?;
-        score_block(trunk, head, request, &pairs, block)
+        workers
+            .with(head.linear.block_len() + scoring.labels, |memory| score_block(trunk, head, request, memory, block))
     })?;
+    drop(blocks);
     lift(&ranked, voxel_of_point, request.top_k, control, &mut scores)?;
     Ok(scores)
+}
+
+/// Floats that each thread needs to score.
+pub(super) fn score_len(request: &ScoreRequest<'_>) -> usize {
+    let head = request.head.0.downcast_ref::<PackedHead>();
+    head.map_or(0, |head| head.linear.block_len() + request.scoring.labels)
 }
 
 /// What scoring the voxels of `trunk` takes.
@@ -97,9 +111,6 @@ fn lift(
     control: Control<'_>,
     points: &mut Scores,
 ) -> Result<()> {
-    let count = voxel_of_point.len() * top_k;
-    points.labels = filled(count, -1, "the labels of the points")?;
-    points.scores = zeroed(count, "the scores of the points")?;
     let blocks = points.labels.par_chunks_mut(BLOCK * top_k).zip(points.scores.par_chunks_mut(BLOCK * top_k));
     blocks.zip(voxel_of_point.par_chunks(BLOCK)).try_for_each(|((labels, scores), voxels)| {
         control.cancel.check()?;
@@ -118,22 +129,22 @@ fn score_block(
     trunk: &Tensor,
     head: &PackedHead,
     request: &ScoreRequest<'_>,
-    pairs: &[Pair],
-    mut block: Block<'_>,
-) -> Result<()> {
+    memory: &mut [f32],
+    block: &mut Block<'_>,
+) {
     let (scoring, stride) = (request.scoring, head.linear.stride());
     let rows = block.ranked.len() / request.top_k;
-    let mut result = filled(rows * stride, 0.0_f32, "a block of scores")?;
-    let mut labels = filled(scoring.labels, 0.0_f32, "a row of scores")?;
-    head.linear.apply(trunk, block.first, &pairs[..rows], &mut result);
+    let (labels, result) = memory.split_at_mut(scoring.labels);
+    let result = &mut result[..rows * stride];
+    head.linear.apply(trunk, block.first, result);
     for (row, (products, top)) in result.chunks_exact(stride).zip(block.ranked.chunks_mut(request.top_k)).enumerate() {
         let (prompts, norm_terms) = products[..head.linear.columns()].split_at(head.prompts);
         let norm = norm_terms.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt() as f32;
-        scoring.label_scores(prompts, norm, &mut labels);
-        scoring.normalise(&mut labels);
-        Scoring::rank(&labels, top);
+        scoring.label_scores(prompts, norm, labels);
+        scoring.normalise(labels);
+        Scoring::rank(labels, top);
         if let Some(logits) = &mut block.logits {
-            logits[row * scoring.labels..][..scoring.labels].copy_from_slice(&labels);
+            logits[row * scoring.labels..][..scoring.labels].copy_from_slice(labels);
         }
         if let Some(kept) = &mut block.prompt_scores {
             let kept = &mut kept[row * head.prompts..][..head.prompts];
@@ -141,7 +152,6 @@ fn score_block(
             kept.iter_mut().zip(prompts).for_each(|(kept, score)| *kept = score * factor);
         }
     }
-    Ok(())
 }
 
 /// The head's own product, for full text-space features.
@@ -152,27 +162,32 @@ pub(super) fn text_head(arithmetic: Arithmetic, plan: &Plan) -> Result<Linear> {
 }
 
 /// `[v, text dimension]` features.
-pub(super) fn text_features(trunk: &Tensor, linear: &Linear, control: Control<'_>) -> Result<Vec<f32>> {
+pub(super) fn text_features(
+    trunk: &Tensor,
+    linear: &Linear,
+    workers: &Workers,
+    arena: &Arena,
+    control: Control<'_>,
+) -> Result<Buffer<f32>> {
     let columns = linear.columns();
-    let mut features = zeroed(trunk.rows * columns, "the text-space features")?;
+    let mut features = arena.filled(trunk.rows * columns, 0.0_f32, "the text-space features")?;
     let block_rows = linear.block_rows();
-    let pairs = identity_pairs(block_rows);
     features.par_chunks_mut(block_rows * columns).enumerate().try_for_each(|(index, block)| {
         control.cancel.check()?;
         let rows = block.len() / columns;
-        let mut result = filled(rows * linear.stride(), 0.0_f32, "a block of features")?;
-        linear.apply(trunk, index * block_rows, &pairs[..rows], &mut result);
-        for (to, from) in block.chunks_exact_mut(columns).zip(result.chunks_exact(linear.stride())) {
-            to.copy_from_slice(&from[..columns]);
-        }
-        Ok(())
+        workers.with(rows * linear.stride(), |result| {
+            linear.apply(trunk, index * block_rows, result);
+            for (to, from) in block.chunks_exact_mut(columns).zip(result.chunks_exact(linear.stride())) {
+                to.copy_from_slice(&from[..columns]);
+            }
+        })
     })?;
     Ok(features)
 }
 
 /// `[v, channels]` trunk features without padding.
-pub(super) fn trunk_features(trunk: &Tensor, control: Control<'_>) -> Result<Vec<f32>> {
-    let mut features = zeroed(trunk.rows * trunk.channels, "the trunk features")?;
+pub(super) fn trunk_features(trunk: &Tensor, arena: &Arena, control: Control<'_>) -> Result<Buffer<f32>> {
+    let mut features = arena.filled(trunk.rows * trunk.channels, 0.0_f32, "the trunk features")?;
     features.par_chunks_mut(BLOCK * trunk.channels).enumerate().try_for_each(|(block, rows)| {
         control.cancel.check()?;
         for (index, row) in rows.chunks_exact_mut(trunk.channels).enumerate() {

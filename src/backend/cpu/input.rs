@@ -2,6 +2,7 @@
 
 use super::simd::bf16_pair;
 use super::tensor::{Scratch, Tensor};
+use crate::arena::{Arena, Buffer};
 use crate::backend::{Input, Job, Precision, Representative};
 use crate::cloud::Cloud;
 use crate::error::{Error, ErrorKind, Result};
@@ -47,7 +48,7 @@ pub(super) fn input_features(
             ));
         }
         Input::Clouds { clouds, representative, .. } => {
-            let points = PointIndex::new(clouds);
+            let points = PointIndex::new(clouds, voxels.keys.allocator())?;
             for (voxel, row) in rows {
                 if voxel % BLOCK == 0 {
                     job.control.cancel.check()?;
@@ -64,17 +65,17 @@ pub(super) fn input_features(
 /// Finds the cloud and row of a point number that runs through all clouds of a call.
 struct PointIndex<'a> {
     clouds: &'a [Cloud<'a>],
-    starts: Vec<usize>,
+    starts: Buffer<usize>,
 }
 
 impl<'a> PointIndex<'a> {
-    fn new(clouds: &'a [Cloud<'a>]) -> Self {
-        let starts = clouds.iter().scan(0, |total, cloud| {
-            let start = *total;
-            *total += cloud.len();
-            Some(start)
+    fn new(clouds: &'a [Cloud<'a>], arena: &Arena) -> Result<Self> {
+        let mut total = 0;
+        let starts = clouds.iter().map(|cloud| {
+            total += cloud.len();
+            total - cloud.len()
         });
-        Self { clouds, starts: starts.collect() }
+        Ok(Self { clouds, starts: arena.collected(starts, "where the clouds begin")? })
     }
 
     fn locate(&self, point: u32) -> (&'a Cloud<'a>, usize) {

@@ -52,11 +52,17 @@ impl Linear {
 
     /// Rows per block that keep a block's result near the L2 cache.
     pub(super) fn block_rows(&self) -> usize {
-        (64 * 1024 / self.stride().max(1)).clamp(16, 512)
+        block_rows(self.stride())
     }
 
-    /// Fills `result` (whole rows of [`Self::stride`] floats) from the trunk's rows from `first` on.
-    pub(super) fn apply(&self, trunk: &Tensor, first: usize, pairs: &[Pair], result: &mut [f32]) {
+    /// Floats of a block's result.
+    pub(super) fn block_len(&self) -> usize {
+        block_len(self.columns)
+    }
+
+    /// Fills `result` (up to [`Self::block_rows`] rows of [`Self::stride`] floats) from the trunk's rows from `first` on.
+    pub(super) fn apply(&self, trunk: &Tensor, first: usize, result: &mut [f32]) {
+        let pairs = Pairs::new(&SAME_ROW[..result.len() / self.stride()]);
         for panels in self.packed.panels.chunks(panels_together(self.arithmetic)) {
             let mut product = RowProduct {
                 input: &trunk.as_slice()[first * trunk.stride..],
@@ -70,12 +76,31 @@ impl Linear {
                 start: Start::Shift { shift: &self.bias, residual: None },
                 relu: false,
             };
-            product.accumulate(self.arithmetic, Pairs::new(pairs));
+            product.accumulate(self.arithmetic, pairs);
         }
     }
 }
 
-/// The pairs `(i, i)` for `rows` rows.
-pub(super) fn identity_pairs(rows: usize) -> Vec<Pair> {
-    (0..rows as u32).map(|row| Pair { input: row, output: row }).collect()
+fn block_rows(stride: usize) -> usize {
+    (64 * 1024 / stride.max(1)).clamp(16, MOST_ROWS)
 }
+
+/// Floats of a block's result of `columns` columns.
+pub(super) fn block_len(columns: usize) -> usize {
+    let stride = columns.next_multiple_of(LINE);
+    block_rows(stride) * stride
+}
+
+/// The most rows of a block.
+const MOST_ROWS: usize = 512;
+
+/// The pairs `(i, i)`.
+static SAME_ROW: [Pair; MOST_ROWS] = {
+    let mut pairs = [Pair { input: 0, output: 0 }; MOST_ROWS];
+    let mut row = 0;
+    while row < MOST_ROWS {
+        pairs[row] = Pair { input: row as u32, output: row as u32 };
+        row += 1;
+    }
+    pairs
+};

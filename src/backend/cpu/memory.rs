@@ -2,10 +2,14 @@
 //! voxels and neighbours are known, for the whole run before any layer is computed.
 
 use super::arithmetic::row_words;
-use super::coordinates::CoordinateMaps;
+use super::coordinates::{CoordinateMaps, chunk_rows};
+use super::head;
+use super::linear::block_len;
+use super::prepared::PreparedNetwork;
+use super::tensor::Workers;
 use crate::backend::{FeatureSpace, Job, Precision};
-use crate::plan::{Plan, TensorId};
-use crate::sparse::Voxels;
+use crate::plan::{Plan, Step, TensorId};
+use crate::sparse::{Levels, Voxels};
 
 /// Bytes that turning `points` points into voxels needs: cells, two buffers of keyed points for the sort, the voxel of
 /// each point. Known before anything is allocated.
@@ -19,15 +23,15 @@ pub(super) fn working_bytes(
     job: &Job<'_>,
     voxels: &Voxels,
     coordinates: &CoordinateMaps,
-    precisions: &[Precision],
+    network: &PreparedNetwork,
+    workers: &Workers,
 ) -> u64 {
     let levels = &coordinates.levels;
     let points = voxels.voxel_of_point.len() as u64;
     let (count, plan) = (voxels.len() as u64, job.plan);
-    // Keys twice (voxels and level 0), starts, points by voxel, voxel of each point.
-    let base = count * 20 + points * 8;
-    let coarse: u64 = (0..plan.levels + 2).map(|depth| levels.level(depth).len() as u64 * 12).sum();
-    let maps: u64 = coordinates.kernel_maps.values().map(|map| map.bytes() as u64).sum();
+    // Keys, starts, points by voxel, voxel of each point.
+    let base = count * 12 + points * 8 + levels.bytes();
+    let maps: u64 = coordinates.kernel_maps.iter().map(|(_, map)| map.bytes()).sum();
     let outputs = job.scores.as_ref().map_or(0, |request| {
         let (k, labels) = (request.top_k as u64, request.scoring.labels as u64);
         let prompts = request.scoring.label_of_prompt.len() as u64;
@@ -45,21 +49,36 @@ pub(super) fn working_bytes(
     let features = count * feature_dim as u64 * 10;
     let tensor_bytes = |tensor: TensorId| {
         let spec = plan.tensor(tensor);
-        4 * (levels.level(spec.level).len() * row_words(spec.channels, precisions[tensor.0])) as u64
+        4 * (levels.level(spec.level).len() * row_words(spec.channels, network.precisions[tensor.0])) as u64
     };
     let trunk = tensor_bytes(plan.trunk);
-    let run = base + coarse + (maps + tensors_peak(plan, tensor_bytes)).max(trunk + outputs + features);
+    let sums = 4 * (workers.threads() * worker_len(job, &coordinates.levels, network)) as u64;
+    let run = base + sums + (maps + tensors_peak(plan, network, tensor_bytes)).max(trunk + outputs + features);
     run.max(voxelise_bytes(voxels.voxel_of_point.len()))
 }
 
+/// Floats that every thread needs for itself: the sums of a chunk whose rows are rounded, and blocks of scores.
+pub(super) fn worker_len(job: &Job<'_>, levels: &Levels, network: &PreparedNetwork) -> usize {
+    let plan = job.plan;
+    let rounded = plan.steps.iter().map(Step::writes).filter(|tensor| network.precisions[tensor.0] == Precision::Bf16);
+    let chunk = |tensor: TensorId| {
+        let spec = plan.tensor(tensor);
+        // A block of the stem has up to 64 rows.
+        chunk_rows(levels.level(spec.level).len()).max(64) * row_words(spec.channels, Precision::F32)
+    };
+    let scores = job.scores.as_ref().map_or(0, head::score_len);
+    let features = if job.features == Some(FeatureSpace::Text) { block_len(plan.head.text_dim()) } else { 0 };
+    rounded.map(chunk).max().unwrap_or(0).max(scores).max(features)
+}
+
 /// The most that the tensors alive at one step take together.
-fn tensors_peak(plan: &Plan, tensor_bytes: impl Fn(TensorId) -> u64) -> u64 {
+fn tensors_peak(plan: &Plan, network: &PreparedNetwork, tensor_bytes: impl Fn(TensorId) -> u64) -> u64 {
     let mut alive = plan.input.map_or(0, &tensor_bytes);
     let mut peak = alive;
-    for (step, released) in plan.steps.iter().zip(plan.released_after()) {
+    for (step, released) in plan.steps.iter().zip(&network.released) {
         alive += tensor_bytes(step.writes());
         peak = peak.max(alive);
-        alive -= released.into_iter().map(&tensor_bytes).sum::<u64>();
+        alive -= released.iter().copied().map(&tensor_bytes).sum::<u64>();
     }
     peak
 }

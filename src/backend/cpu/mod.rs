@@ -24,6 +24,7 @@ pub use level::CpuLevel;
 
 use super::pool::Pool;
 use super::{Backend, HeadMatrix, Job, Outcome, Precision, PreparedHead, Query, Scores};
+use crate::arena::Arena;
 use crate::error::{Error, Result};
 use arithmetic::Arithmetic;
 use execute::Means;
@@ -51,6 +52,7 @@ pub struct CpuBackend {
     workers: Workers,
     /// Taken by a run and given back at its end; a run beside it starts with none.
     scratch: Mutex<Scratch>,
+    arena: Arena,
 }
 
 impl CpuBackend {
@@ -71,6 +73,7 @@ impl CpuBackend {
             arithmetic: Arithmetic::new(level, options.precision),
             workers: Workers::new(threads),
             scratch: Mutex::default(),
+            arena: Arena::keeping(),
         })
     }
 }
@@ -82,22 +85,28 @@ impl Backend for CpuBackend {
 
     fn execute(&self, job: &Job<'_>) -> Result<Outcome> {
         let mut scratch = std::mem::take(&mut *self.scratch.lock());
-        let means = Means { arithmetic: self.arithmetic, workers: &self.workers, scratch: &mut scratch };
+        let means =
+            Means { arithmetic: self.arithmetic, workers: &self.workers, scratch: &mut scratch, arena: &self.arena };
         let outcome = self.pool.threads.install(|| execute::execute(means, job));
         *self.scratch.lock() = scratch;
+        self.arena.trim();
         outcome
     }
 
     fn query(&self, query: &Query<'_>) -> Result<Scores> {
-        self.pool.threads.install(|| execute::query(query))
+        self.pool.threads.install(|| execute::query(query, &self.workers, &self.arena))
     }
 
     fn spawn(&self, task: Box<dyn FnOnce() + Send>) {
         self.pool.threads.spawn(task);
     }
 
+    fn arena(&self) -> &Arena {
+        &self.arena
+    }
+
     fn held_bytes(&self) -> u64 {
-        self.scratch.lock().bytes() + self.workers.bytes()
+        self.scratch.lock().bytes() + self.workers.bytes() + self.arena.held_bytes()
     }
 
     fn threads(&self) -> usize {

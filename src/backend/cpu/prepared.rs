@@ -8,7 +8,7 @@ use super::tensor::LINE;
 use crate::backend::Precision;
 use crate::cancel::Cancel;
 use crate::error::Result;
-use crate::plan::{Affine, Plan, Product, Step, TensorId};
+use crate::plan::{Affine, Geometry, Plan, Product, Step, TensorId};
 
 /// The packed form of [`Step`].
 pub(super) enum PreparedStep {
@@ -21,6 +21,8 @@ pub(super) struct PreparedNetwork {
     pub(super) steps: Vec<PreparedStep>,
     /// Per step, the tensors nobody reads afterwards.
     pub(super) released: Vec<Vec<TensorId>>,
+    /// Every geometry of the steps, once.
+    pub(super) geometries: Vec<Geometry>,
     /// Per tensor, what its numbers are kept in.
     pub(super) precisions: Vec<Precision>,
 }
@@ -40,7 +42,13 @@ impl PreparedNetwork {
         let mut precisions = vec![arithmetic.precision; plan.tensors.len()];
         // No layer reads it: rounding it would only cost accuracy.
         precisions[plan.trunk.0] = Precision::F32;
-        Ok(Self { steps, released: plan.released_after(), precisions })
+        let mut geometries = Vec::new();
+        for geometry in plan.steps.iter().flat_map(|step| step.geometries()) {
+            if !geometries.contains(&geometry) {
+                geometries.push(geometry);
+            }
+        }
+        Ok(Self { steps, released: plan.released_after(), geometries, precisions })
     }
 }
 

@@ -7,10 +7,11 @@ use super::level::CpuLevel;
 use super::prepared::pack_shift;
 use super::simd::{look_up, round};
 use super::tensor::{LINE, Tensor};
+use crate::arena::{Arena, Buffer};
 use crate::backend::{Precision, Work};
-use crate::error::{Error, Result, filled, with_capacity};
+use crate::error::{Error, Result, filled};
 use crate::plan::Stem;
-use crate::sparse::{Blocks, Levels};
+use crate::sparse::{Blocks, Levels, local_cell};
 use rayon::prelude::*;
 
 /// Edge of the largest kernel that a block's window covers.
@@ -49,42 +50,42 @@ impl PackedStem {
 
     /// Fills `output` and returns the work that the lookup stands for.
     pub(super) fn run(&self, run: &Operands<'_>, levels: &Levels, output: &mut Tensor) -> Result<Work> {
-        let blocks = Blocks::new(levels, 0, run.control.cancel)?;
+        let blocks = levels.blocks(0);
         let (stride, precision) = (output.stride, output.precision);
         let level = run.arithmetic.level;
-        let rows_by_block = split_rows(output.as_mut_slice(), &blocks, stride)?;
+        let mut rows_by_block = split_rows(output.as_mut_slice(), blocks, levels.arena(), stride)?;
         let lookups: u64 = rows_by_block
-            .into_par_iter()
+            .par_iter_mut()
             .with_min_len(16)
             .map(|(block, words)| {
+                let block = *block;
                 run.control.cancel.check()?;
                 match precision {
-                    Precision::F32 => Ok(self.run_block(level, &blocks, block, words)),
+                    Precision::F32 => Ok(self.run_block(level, blocks, block, words)),
                     Precision::Bf16 => run.workers.with(words.len() / stride * self.stride, |sums| {
-                        let lookups = self.run_block(level, &blocks, block, sums);
+                        let lookups = self.run_block(level, blocks, block, sums);
                         round(level, sums, None, false, words, [self.stride, stride]);
-                        Ok(lookups)
+                        lookups
                     }),
                 }
             })
             .try_reduce(|| 0, |a, b| Ok::<u64, Error>(a + b))?;
+        drop(rows_by_block);
         Ok(Work { flop: 2 * lookups * output.channels as u64, bytes: output.bytes() })
     }
 
     /// Fills the rows of one block; returns the number of occupied neighbours met.
-    fn run_block(&self, level: CpuLevel, blocks: &Blocks<'_>, block: usize, rows: &mut [f32]) -> u64 {
+    fn run_block(&self, level: CpuLevel, blocks: &Blocks, block: usize, rows: &mut [f32]) -> u64 {
         let window = blocks.window(block);
         let patterns = 1 << self.size;
-        let reach = self.size / 2;
         let mut neighbours = 0;
         let mut entries = [0; LARGEST * LARGEST];
-        for (row, sums) in blocks.rows(block).zip(rows.chunks_exact_mut(self.stride)) {
-            let [x, y, z] = blocks.local_cell(row);
+        for (cell, sums) in blocks.cells(block).zip(rows.chunks_exact_mut(self.stride)) {
+            let cell = local_cell(cell);
             let mut count = 0;
             for dz in 0..self.size {
                 for dy in 0..self.size {
-                    let line = window[(y + 2 - reach + dy) + 8 * (z + 2 - reach + dz)];
-                    let pattern = usize::from(line) >> (x + 2 - reach) & (patterns - 1);
+                    let pattern = window.line(cell, self.size, [dy, dz]);
                     neighbours += u64::from(pattern.count_ones());
                     // The entry of no neighbour is zero.
                     entries[count] = ((dy + self.size * dz) * patterns + pattern) as u32;
@@ -98,8 +99,13 @@ impl PackedStem {
 }
 
 /// Cuts the output rows at the block boundaries.
-fn split_rows<'a>(mut rest: &'a mut [f32], blocks: &Blocks<'_>, stride: usize) -> Result<Vec<(usize, &'a mut [f32])>> {
-    let mut parts = with_capacity(blocks.len(), "the rows by block")?;
+fn split_rows<'a>(
+    mut rest: &'a mut [f32],
+    blocks: &Blocks,
+    arena: &Arena,
+    stride: usize,
+) -> Result<Buffer<(usize, &'a mut [f32])>> {
+    let mut parts = arena.with_capacity(blocks.len(), "the rows by block")?;
     for block in 0..blocks.len() {
         let (rows, after) = rest.split_at_mut(blocks.rows(block).len() * stride);
         parts.push((block, rows));
@@ -111,13 +117,14 @@ fn split_rows<'a>(mut rest: &'a mut [f32], blocks: &Blocks<'_>, stride: usize) -
 #[cfg(test)]
 mod tests {
     use super::super::arithmetic::Arithmetic;
+    use super::super::coordinates::CoordinateMaps;
     use super::super::tensor::{Scratch, Workers};
     use super::*;
+    use crate::arena::nothing;
     use crate::backend::Control;
     use crate::cancel::Cancel;
     use crate::plan::{Affine, TensorId, Weight};
     use crate::sparse::{KernelMap, Voxels};
-    use std::collections::HashMap;
     use std::sync::Arc;
 
     #[test]
@@ -136,17 +143,17 @@ mod tests {
                 affine: Affine { scale: scale.clone(), shift: shift.clone() },
                 output: TensorId(0),
             };
-            let levels =
-                Levels::new(Voxels::from_cells(&[&cells], Cancel::default()).unwrap().keys, 5, Cancel::default())
-                    .unwrap();
+            let voxels = Voxels::from_cells(&[&cells], &Arena::default(), Cancel::default()).unwrap();
+            let levels = Levels::new(voxels.keys, 5, Cancel::default()).unwrap();
             let map = KernelMap::submanifold(&levels, 0, size, 1 << 20, Cancel::default()).unwrap();
+            let maps = CoordinateMaps { levels: levels.clone(), kernel_maps: nothing() };
             let outputs: Vec<Tensor> = CpuLevel::available(Precision::F32)
                 .map(|level| {
                     let run = Operands {
                         arithmetic: Arithmetic::new(level, Precision::F32),
                         workers: &Workers::new(1),
                         tensors: &[],
-                        maps: &HashMap::new(),
+                        maps: &maps,
                         control: Control::default(),
                     };
                     let rows = levels.level(0).len();
@@ -159,7 +166,7 @@ mod tests {
                 .collect();
             let mut want = vec![0.0_f64; outputs[0].rows * columns];
             for offset in 0..volume {
-                for pair in map.chunks[0].pairs(offset).iter() {
+                for pair in map.chunk(0).pairs(offset).iter() {
                     for column in 0..columns {
                         let channel = |c: usize| f64::from(values[(offset * 3 + c) * columns + column]);
                         want[pair.output as usize * columns + column] += (0..3).map(channel).sum::<f64>();

@@ -3,7 +3,7 @@
 
 use super::arithmetic::row_words;
 use crate::backend::Precision;
-use crate::error::{Result, zeroed};
+use crate::error::{Error, Result, zeroed};
 use bytemuck::{Pod, Zeroable};
 use parking_lot::Mutex;
 
@@ -86,15 +86,28 @@ impl Workers {
         Self { sums: (0..threads).map(|_| Mutex::default()).collect() }
     }
 
-    /// Lends `len` floats of anything to `work`, which runs on a thread of the pool.
-    pub(super) fn with<T>(&self, len: usize, work: impl FnOnce(&mut [f32]) -> Result<T>) -> Result<T> {
+    /// Makes room for `len` floats on every thread: work is shared out differently in every run.
+    pub(super) fn reserve(&self, len: usize) -> Result<()> {
+        for sums in &self.sums {
+            let mut buffer = sums.lock();
+            if buffer.lines.len() * LINE < len {
+                *buffer = Buffer::default();
+                *buffer = Buffer::zeroed(len, "the sums of a chunk")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lends `len` reserved floats of anything to `work`, which runs on a thread of the pool.
+    pub(super) fn with<T>(&self, len: usize, work: impl FnOnce(&mut [f32]) -> T) -> Result<T> {
         let thread = rayon::current_thread_index().unwrap_or(0) % self.sums.len();
         let mut buffer = self.sums[thread].lock();
-        if buffer.lines.len() * LINE < len {
-            *buffer = Buffer::default();
-            *buffer = Buffer::zeroed(len, "the sums of a chunk")?;
-        }
-        work(&mut buffer.as_mut_slice()[..len])
+        let sums = buffer.as_mut_slice().get_mut(..len);
+        Ok(work(sums.ok_or_else(|| Error::internal(format!("{len} floats were not reserved")))?))
+    }
+
+    pub(super) fn threads(&self) -> usize {
+        self.sums.len()
     }
 
     pub(super) fn bytes(&self) -> u64 {

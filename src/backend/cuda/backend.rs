@@ -1,9 +1,10 @@
 //! The backend of one session on one CUDA device.
 
 use super::context::{Context, Stream};
-use super::execute::{self, Arena, Target};
+use super::execute::{self, DeviceMemory, Target};
 use super::head::DeviceHead;
 use super::kernels::Kernels;
+use crate::arena::Arena;
 use crate::backend::pool::Pool;
 use crate::backend::{Backend, HeadMatrix, Job, Outcome, PreparedHead, Query, Scores, devices};
 use crate::error::{Error, ErrorKind, Result};
@@ -17,7 +18,8 @@ pub struct CudaBackend {
     name: String,
     kernels: Kernels,
     /// Taken by a run and given back at its end; a run beside it starts with none.
-    arena: Mutex<Option<Arena>>,
+    memory: Mutex<Option<DeviceMemory>>,
+    arena: Arena,
     stream: Stream,
     /// The thread that tasks of the session run on.
     pool: Pool,
@@ -35,24 +37,26 @@ impl CudaBackend {
         let kernels = Kernels::load(&context)?;
         let stream = Stream::new(&context)?;
         let name = device.name.clone();
-        Ok(Self { ordinal, name, kernels, arena: Mutex::default(), stream, pool: Pool::new(1)? })
+        let (memory, arena) = (Mutex::default(), Arena::keeping());
+        Ok(Self { ordinal, name, kernels, memory, arena, stream, pool: Pool::new(1)? })
     }
 
     fn target(&self) -> Target<'_> {
-        Target { ordinal: self.ordinal, kernels: &self.kernels, stream: &self.stream }
+        Target { ordinal: self.ordinal, kernels: &self.kernels, stream: &self.stream, arena: &self.arena }
     }
 
     /// Calls `run` with the session's memory.
-    fn with_arena<T>(&self, run: impl FnOnce(&mut Arena) -> Result<T>) -> Result<T> {
+    fn with_memory<T>(&self, run: impl FnOnce(&mut DeviceMemory) -> Result<T>) -> Result<T> {
         // Once for the whole run: the calls within find the context current.
         let _entered = self.stream.context().enter()?;
-        let kept = self.arena.lock().take();
-        let mut arena = match kept {
-            Some(arena) => arena,
-            None => Arena::new(&self.stream)?,
+        let kept = self.memory.lock().take();
+        let mut memory = match kept {
+            Some(memory) => memory,
+            None => DeviceMemory::new(&self.stream)?,
         };
-        let result = run(&mut arena);
-        *self.arena.lock() = Some(arena);
+        let result = run(&mut memory);
+        *self.memory.lock() = Some(memory);
+        self.arena.trim();
         result
     }
 }
@@ -63,19 +67,23 @@ impl Backend for CudaBackend {
     }
 
     fn execute(&self, job: &Job<'_>) -> Result<Outcome> {
-        self.with_arena(|arena| execute::execute(self.target(), job, arena))
+        self.with_memory(|memory| execute::execute(self.target(), job, memory))
     }
 
     fn query(&self, query: &Query<'_>) -> Result<Scores> {
-        self.with_arena(|arena| execute::query(self.target(), query, arena))
+        self.with_memory(|memory| execute::query(self.target(), query, memory))
     }
 
     fn spawn(&self, task: Box<dyn FnOnce() + Send>) {
         self.pool.threads.spawn(task);
     }
 
+    fn arena(&self) -> &Arena {
+        &self.arena
+    }
+
     fn held_bytes(&self) -> u64 {
-        self.arena.lock().as_ref().map_or(0, Arena::bytes)
+        self.memory.lock().as_ref().map_or(0, DeviceMemory::bytes) + self.arena.held_bytes()
     }
 
     fn threads(&self) -> usize {

@@ -2,6 +2,7 @@
 
 use super::context::{Context, Stream};
 use super::driver::check;
+use crate::arena::{self, Arena};
 use crate::error::{Error, ErrorKind, Result, zeroed};
 use bytemuck::Pod;
 use cudarc::driver::sys;
@@ -84,6 +85,13 @@ impl<T: Element> Span<T> {
     /// The first `len` values, once everything before in `stream` has run.
     pub fn download(&self, len: usize, stream: &Stream) -> Result<Vec<T>> {
         let mut values = zeroed(len, "the values of a device buffer")?;
+        self.download_into(&mut values, stream)?;
+        Ok(values)
+    }
+
+    /// The same in `arena`.
+    pub fn download_to(&self, arena: &Arena, len: usize, stream: &Stream, what: &str) -> Result<arena::Buffer<T>> {
+        let mut values = arena.filled(len, T::zeroed(), what)?;
         self.download_into(&mut values, stream)?;
         Ok(values)
     }

@@ -1,8 +1,10 @@
 //! What each stage of a run took on the device, by events in its stream.
 
 use super::context::{Event, Stream};
+use crate::arena::{Arena, Buffer};
 use crate::backend::{Control, Stage, Work};
 use crate::error::Result;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Voxels from which on the host waits for every stage before it queues the next, so that progress is true and a cancelled
@@ -16,7 +18,7 @@ pub(super) struct Clock<'a> {
     control: Control<'a>,
     /// Kept from run to run; the first marks the beginning.
     events: &'a mut Vec<Event>,
-    names: Vec<String>,
+    names: Vec<Arc<str>>,
     planned: usize,
     /// Whether the host waits for each stage.
     waits: bool,
@@ -41,8 +43,8 @@ impl<'a> Clock<'a> {
     }
 
     /// Ends the stage `name`.
-    pub(super) fn lap(&mut self, name: &str) -> Result<()> {
-        self.names.push(name.to_owned());
+    pub(super) fn lap(&mut self, name: &Arc<str>) -> Result<()> {
+        self.names.push(name.clone());
         self.mark(self.names.len())?;
         if self.waits {
             self.stream.synchronize()?;
@@ -58,13 +60,14 @@ impl<'a> Clock<'a> {
     }
 
     /// Every stage with its time, and the work that `work(stage)` tells. Waits for the device.
-    pub(super) fn stages(self, work: impl Fn(usize) -> Work) -> Result<Vec<Stage>> {
+    pub(super) fn stages(self, arena: &Arena, work: impl Fn(usize) -> Work) -> Result<Buffer<Stage>> {
         self.stream.synchronize()?;
-        let stage = |(index, name): (usize, String)| {
+        let mut stages = arena.with_capacity(self.names.len(), "the stages")?;
+        for (index, name) in self.names.into_iter().enumerate() {
             let milliseconds = self.events[index].until(&self.events[index + 1])?;
             let time = Duration::from_secs_f32(milliseconds.max(0.0) / 1000.0);
-            Ok(Stage { name, time, work: work(index) })
-        };
-        self.names.into_iter().enumerate().map(stage).collect()
+            stages.push(Stage { name, time, work: work(index) });
+        }
+        Ok(stages)
     }
 }

@@ -6,9 +6,10 @@ use super::module::Argument;
 use super::placement::{Bounds, Lattice, Packed, Placement};
 use super::sort::{KeyBits, Sort, SortSlots};
 use super::stem::InputDescriptor;
+use crate::arena::{Arena, Buffer, nothing};
 use crate::backend::Input;
 use crate::cloud::Cloud;
-use crate::error::{Error, Result, collected, filled};
+use crate::error::{Error, Result, filled};
 use crate::sparse::{BATCH_LIMIT, Voxels, coordinate_keys};
 use bytemuck::{Pod, Zeroable};
 
@@ -57,7 +58,7 @@ pub(super) struct Points {
     /// Those that have a voxel: the first of the sorted.
     pub(super) finite: usize,
     /// Per cloud, what to add to a cell for the coordinate callers see.
-    pub(super) origins: Vec<[i64; 3]>,
+    pub(super) origins: Buffer<[i64; 3]>,
     /// Voxels per level.
     pub(super) counts: Counts,
     /// Levels counted, those of blocks included.
@@ -105,7 +106,7 @@ impl PointSlots {
         Ok(Points {
             count,
             finite: 0,
-            origins: Vec::new(),
+            origins: nothing(),
             counts: [0; MAX_LEVELS],
             levels,
             sort: self.sort.place(region)?,
@@ -121,7 +122,13 @@ impl PointSlots {
 impl Points {
     /// Sorts the points of `input` by voxel and counts the voxels of `levels` levels and of the two above. Waits for the
     /// device: what follows is sized by the counts.
-    pub(super) fn sorted(queue: Queue<'_>, region: &mut Region, input: &Input<'_>, levels: usize) -> Result<Self> {
+    pub(super) fn sorted(
+        queue: Queue<'_>,
+        region: &mut Region,
+        input: &Input<'_>,
+        levels: usize,
+        arena: &Arena,
+    ) -> Result<Self> {
         let levels = levels + 2;
         if levels > MAX_LEVELS {
             return Err(Error::internal(format!("{levels} levels; the kernels have room for {MAX_LEVELS}")));
@@ -129,9 +136,9 @@ impl Points {
         match *input {
             Input::Clouds { clouds, voxel_size, grid_origin, ref rotation_scale, .. } => {
                 let lattice = Lattice { voxel_size, origin: grid_origin, rotation_scale: rotation_scale.as_ref() };
-                Self::of_clouds(queue, region, clouds, lattice, levels as u32)
+                Self::of_clouds(queue, region, clouds, lattice, (levels as u32, arena))
             }
-            Input::Coordinates { rows, .. } => Self::of_coordinates(queue, region, rows, levels as u32),
+            Input::Coordinates { rows, .. } => Self::of_coordinates(queue, region, rows, (levels as u32, arena)),
         }
     }
 
@@ -140,7 +147,7 @@ impl Points {
         region: &mut Region,
         clouds: &[Cloud<'_>],
         lattice: Lattice<'_>,
-        levels: u32,
+        (levels, arena): (u32, &Arena),
     ) -> Result<Self> {
         if clouds.len() > BATCH_LIMIT {
             let message = format!("{} clouds in one call; at most {BATCH_LIMIT} fit", clouds.len());
@@ -185,18 +192,26 @@ impl Points {
         points.count_voxels(queue)?;
         let bounds = bounds.download(clouds.len(), queue.stream)?;
         points.finite = bounds.iter().map(|bounds| bounds.finite as usize).sum();
-        points.origins = bounds.iter().map(|bounds| bounds.check(lattice)).collect::<Result<_>>()?;
+        points.origins = arena.with_capacity(clouds.len(), "the origins of the clouds")?;
+        for bounds in &bounds {
+            points.origins.push(bounds.check(lattice)?);
+        }
         Ok(points)
     }
 
-    fn of_coordinates(queue: Queue<'_>, region: &mut Region, rows: &[[i32; 4]], levels: u32) -> Result<Self> {
-        let keyed = coordinate_keys(rows)?;
+    fn of_coordinates(
+        queue: Queue<'_>,
+        region: &mut Region,
+        rows: &[[i32; 4]],
+        (levels, arena): (u32, &Arena),
+    ) -> Result<Self> {
+        let keyed = coordinate_keys(rows, arena)?;
         let mut plan = RegionPlan::default();
         let slots = PointSlots::plan(rows.len(), &mut plan)?;
         region.hold(&plan, "the coordinates")?;
         let mut points = slots.place(region, rows.len(), levels)?;
-        let keys = collected(keyed.iter().map(|&(key, _)| key), "the keys of the coordinates")?;
-        let numbers = collected(keyed.iter().map(|&(_, row)| row), "the numbers of the coordinates")?;
+        let keys = arena.collected(keyed.iter().map(|&(key, _)| key), "the keys of the coordinates")?;
+        let numbers = arena.collected(keyed.iter().map(|&(_, row)| row), "the numbers of the coordinates")?;
         let differing = keys.iter().fold(0, |bits, key| bits | (key ^ keys[0]));
         points.sort.keys[0].upload(&keys, queue.stream)?;
         points.sort.values[0].upload(&numbers, queue.stream)?;
@@ -265,20 +280,17 @@ impl Points {
     }
 
     /// The voxels and their points on the host.
-    pub(super) fn download(&self, queue: Queue<'_>, levels: &LevelArrays) -> Result<Voxels> {
-        let voxels = self.voxels();
-        if self.count == 0 {
-            return Ok(Voxels { starts: vec![0], ..Voxels::default() });
-        }
-        let mut starts = self.starts.download(voxels, queue.stream)?;
-        starts.push(self.finite as u32);
-        let buffer = self.sort.result()?.download(1, queue.stream)?;
+    pub(super) fn download(&self, queue: Queue<'_>, levels: &LevelArrays, arena: &Arena) -> Result<Voxels> {
+        let (voxels, stream) = (self.voxels(), queue.stream);
+        let mut starts = arena.filled(voxels + 1, self.finite as u32, "the voxel starts")?;
+        self.starts.download_into(&mut starts[..voxels], stream)?;
+        let buffer = self.sort.result()?.download(usize::from(self.count > 0), stream)?;
         let points = self.sort.values[usize::from(buffer.first() == Some(&1))];
         Ok(Voxels {
-            keys: levels.keys.download(voxels, queue.stream)?,
+            keys: levels.keys.download_to(arena, voxels, stream, "the voxel keys")?,
             starts,
-            points: points.download(self.finite, queue.stream)?,
-            voxel_of_point: self.voxel_of_point.download(self.count, queue.stream)?,
+            points: points.download_to(arena, self.finite, stream, "the points by voxel")?,
+            voxel_of_point: self.voxel_of_point.download_to(arena, self.count, stream, "the voxel of each point")?,
         })
     }
 }

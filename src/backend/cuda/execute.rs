@@ -11,7 +11,8 @@ use super::maps::{MapSlots, Maps};
 use super::prepared::{DeviceNetwork, DeviceStep};
 use super::stem::{enqueue_voxel_features, point_features};
 use super::weights::stride_of;
-use crate::backend::{FeatureSpace, Job, Outcome, Query, Scores, Trunk, Work};
+use crate::arena::Arena;
+use crate::backend::{FeatureSpace, Job, Outcome, Query, STAGES, Scores, Trunk, Work};
 use crate::error::{Error, ErrorKind, Result, filled};
 use crate::plan::{Plan, TensorId};
 use half::f16;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 
 /// A session's memory on the device, kept from run to run.
 #[derive(Debug)]
-pub(super) struct Arena {
+pub(super) struct DeviceMemory {
     /// What is sized by the points.
     points: Region,
     /// What is sized by the voxels.
@@ -27,7 +28,7 @@ pub(super) struct Arena {
     events: Vec<Event>,
 }
 
-impl Arena {
+impl DeviceMemory {
     pub(super) fn new(stream: &Stream) -> Result<Self> {
         let region = || Region::new(stream.context());
         Ok(Self { points: region()?, voxels: region()?, events: Vec::new() })
@@ -54,6 +55,8 @@ pub(super) struct Target<'a> {
     pub(super) ordinal: u32,
     pub(super) kernels: &'a Kernels,
     pub(super) stream: &'a Stream,
+    /// Where results on the host go.
+    pub(super) arena: &'a Arena,
 }
 
 impl<'a> Target<'a> {
@@ -76,33 +79,34 @@ struct VoxelSlots {
 }
 
 /// Runs `job`.
-pub(super) fn execute(target: Target<'_>, job: &Job<'_>, arena: &mut Arena) -> Result<Outcome> {
+pub(super) fn execute(target: Target<'_>, job: &Job<'_>, memory: &mut DeviceMemory) -> Result<Outcome> {
     let (plan, queue, cancel) = (job.plan, target.queue(), job.control.cancel);
     let planned = plan.steps.len() + 3 + usize::from(job.scores.is_some()) + usize::from(job.features.is_some());
-    let key = format!("cuda {} f16", target.ordinal);
-    let network = plan.prepared.get_or_prepare(&key, || DeviceNetwork::new(target.stream, plan, cancel))?;
+    let (ordinal, arena) = (u64::from(target.ordinal), target.arena);
+    let network =
+        plan.prepared.get_or_prepare(("cuda", ordinal), || DeviceNetwork::new(target.stream, plan, cancel))?;
     let text = match job.features {
         Some(FeatureSpace::Text) => {
-            let key = format!("cuda {} f16 text", target.ordinal);
-            Some(plan.prepared.get_or_prepare(&key, || DeviceLinear::of_text(target.stream, plan))?)
+            Some(plan.prepared.get_or_prepare(("cuda text", ordinal), || DeviceLinear::of_text(target.stream, plan))?)
         }
         _ => None,
     };
-    let mut clock = Clock::start(target.stream, job.control, &mut arena.events, planned)?;
+    let [quantise, levels_stage, maps_stage, head_stage, features_stage] = &*STAGES;
+    let mut clock = Clock::start(target.stream, job.control, &mut memory.events, planned)?;
 
     job.check_budget(point_bytes(job.input.points())? as u64)?;
-    let points = Points::sorted(queue, &mut arena.points, &job.input, plan.levels)?;
+    let points = Points::sorted(queue, &mut memory.points, &job.input, plan.levels, arena)?;
     clock.note_voxels(points.voxels());
-    clock.lap("quantise")?;
+    clock.lap(quantise)?;
     let (slots, needed) = voxel_slots(target, job, &network, text.as_deref(), &points)?;
     let working_bytes = (point_bytes(points.count)? + needed.bytes()) as u64;
     job.check_budget(working_bytes)?;
-    let region = &mut arena.voxels;
+    let region = &mut memory.voxels;
     region.hold(&needed, "the voxels")?;
     let levels = LevelArrays::written(queue, &points, &slots.levels, region)?;
-    clock.lap("levels")?;
+    clock.lap(levels_stage)?;
     let maps = Maps::written(queue, &levels, &slots.maps, region)?;
-    clock.lap("kernel maps")?;
+    clock.lap(maps_stage)?;
 
     let kept = match job.keep_trunk {
         true => {
@@ -115,25 +119,25 @@ pub(super) fn execute(target: Target<'_>, job: &Job<'_>, arena: &mut Arena) -> R
     let mut run =
         Run { queue, job, network: &network, slots: &slots, region, points: &points, levels: &levels, maps: &maps };
     let trunk = run.network(kept.as_ref(), &mut clock)?;
-    let mut outcome = Outcome { working_bytes, ..Outcome::default() };
+    let (mut all_scores, mut features) = (None, None);
     if let (Some(request), Some(scores)) = (&job.scores, &slots.scores) {
         let head = head_of(request, target.ordinal)?;
-        let run = HeadRun { queue, region, slots: scores, head, request, trunk, cancel };
-        outcome.scores = Some(run.score(points.voxel_of_point)?);
-        clock.lap("head")?;
+        let run = HeadRun { queue, region, slots: scores, head, request, trunk, cancel, arena };
+        all_scores = Some(run.score(points.voxel_of_point)?);
+        clock.lap(head_stage)?;
     }
     match (job.features, &text, &slots.text) {
-        (Some(FeatureSpace::Trunk), ..) => outcome.features = Some(trunk_features(queue, &trunk)?),
+        (Some(FeatureSpace::Trunk), ..) => features = Some(trunk_features(queue, &trunk, arena)?),
         (Some(FeatureSpace::Text), Some(linear), Some(slots)) => {
-            outcome.features = Some(slots.compute(queue, region, linear, &trunk, cancel)?);
-            clock.lap("features")?;
+            features = Some(slots.compute(queue, region, linear, &trunk, (arena, cancel))?);
+            clock.lap(features_stage)?;
         }
         _ => {}
     }
-    outcome.voxels = points.download(queue, &levels)?;
-    outcome.stages = {
+    let voxels = points.download(queue, &levels, arena)?;
+    let stages = {
         let pairs = maps.pairs(queue)?;
-        clock.stages(|stage| match stage.checked_sub(3).map(|step| (step, network.steps.get(step))) {
+        clock.stages(arena, |stage| match stage.checked_sub(3).map(|step| (step, network.steps.get(step))) {
             Some((_, Some(DeviceStep::Stem(stem)))) => stem.work(points.voxels() as u64, pairs.of_stem()),
             Some((_, Some(DeviceStep::Convolution(convolution)))) => {
                 convolution.work(&points.counts, pairs.of(convolution.geometry()))
@@ -142,10 +146,9 @@ pub(super) fn execute(target: Target<'_>, job: &Job<'_>, arena: &mut Arena) -> R
             None => Work::default(),
         })?
     };
-    outcome.origins = points.origins;
-    outcome.trunk = kept.map(|kept| Trunk(Arc::new(kept)));
     job.control.report(1.0)?;
-    Ok(outcome)
+    let trunk = kept.map(|kept| Trunk(Arc::new(kept)));
+    Ok(Outcome { voxels, origins: points.origins, scores: all_scores, trunk, features, stages, working_bytes })
 }
 
 /// The work of the stages after the network: the head if there is one, then the features.
@@ -269,7 +272,7 @@ impl Run<'_> {
 }
 
 /// Scores the kept trunk of an earlier run.
-pub(super) fn query(target: Target<'_>, query: &Query<'_>, arena: &mut Arena) -> Result<Scores> {
+pub(super) fn query(target: Target<'_>, query: &Query<'_>, memory: &mut DeviceMemory) -> Result<Scores> {
     let Some(kept) = query.trunk.0.downcast_ref::<KeptTrunk>().filter(|kept| kept.ordinal == target.ordinal) else {
         return Err(Error::new(ErrorKind::InvalidState, "the result was computed by another backend"));
     };
@@ -285,11 +288,12 @@ pub(super) fn query(target: Target<'_>, query: &Query<'_>, arena: &mut Arena) ->
     let points = query.voxel_of_point.len();
     let slots = ScoreSlots::plan(head, request, trunk.rows, points, &mut region)?;
     let voxels = region.reserve::<u32>(points)?;
-    arena.voxels.hold(&region, "the scores")?;
-    let voxels = arena.voxels.span(voxels)?;
+    memory.voxels.hold(&region, "the scores")?;
+    let voxels = memory.voxels.span(voxels)?;
     voxels.upload(bytemuck::cast_slice(query.voxel_of_point), queue.stream)?;
     let cancel = query.control.cancel;
-    let run = HeadRun { queue, region: &arena.voxels, slots: &slots, head, request, trunk, cancel };
+    let arena = target.arena;
+    let run = HeadRun { queue, region: &memory.voxels, slots: &slots, head, request, trunk, cancel, arena };
     let scores = run.score(voxels)?;
     query.control.report(1.0)?;
     Ok(scores)

@@ -6,9 +6,10 @@ use super::convolution::{Descriptor, ProductDescriptor, Source, TILE_ROWS, WIDTH
 use super::kernels::{FEW_THREADS, Queue, tiles_for};
 use super::module::Argument;
 use super::weights::{ColumnTiles, Columns, stride_of, upload_columns};
+use crate::arena::{self, Arena, nothing};
 use crate::backend::{HeadMatrix, ScoreRequest, Scores, Work};
 use crate::cancel::Cancel;
-use crate::error::{Error, ErrorKind, Result, collected, filled, zeroed};
+use crate::error::{Error, ErrorKind, Result, collected, filled};
 use crate::plan::{Plan, Similarity};
 use bytemuck::{Pod, Zeroable};
 use half::f16;
@@ -238,21 +239,23 @@ pub(super) struct HeadRun<'a> {
     pub(super) request: &'a ScoreRequest<'a>,
     pub(super) trunk: TrunkView,
     pub(super) cancel: Cancel<'a>,
+    /// Where the results go.
+    pub(super) arena: &'a Arena,
 }
 
 impl HeadRun<'_> {
     /// Scores the rows of `trunk` and gives every point what its voxel has. Waits for the device.
     pub(super) fn score(&self, voxel_of_point: Span<u32>) -> Result<Scores> {
-        let mut scores = Scores::default();
+        let mut scores = Scores { labels: nothing(), scores: nothing(), logits: nothing(), prompt_scores: nothing() };
         match self.slots.fused {
             true => self.enqueue_best()?,
             false => self.rank(&mut scores)?,
         }
         self.lift(voxel_of_point)?;
-        let (region, slots, stream) = (self.region, self.slots, self.queue.stream);
+        let (region, slots, stream, arena) = (self.region, self.slots, self.queue.stream, self.arena);
         let count = slots.points * self.request.top_k;
-        scores.labels = region.span(slots.labels)?.download(count, stream)?;
-        scores.scores = region.span(slots.scores)?.download(count, stream)?;
+        scores.labels = region.span(slots.labels)?.download_to(arena, count, stream, "the labels of the points")?;
+        scores.scores = region.span(slots.scores)?.download_to(arena, count, stream, "the scores of the points")?;
         Ok(scores)
     }
 
@@ -300,7 +303,7 @@ impl HeadRun<'_> {
 
     /// Blocks of rows through products in memory; logits and prompt scores are copied out block by block.
     fn rank(&self, scores: &mut Scores) -> Result<()> {
-        let Self { queue, region, slots, head, request, ref trunk, cancel } = *self;
+        let Self { queue, region, slots, head, request, ref trunk, cancel, arena } = *self;
         let (linear, scoring, k) = (&head.linear, request.scoring, request.top_k);
         let (prompts, first_prompt) = prompts_by_label(&scoring.label_of_prompt, scoring.labels)?;
         let (of_label, first) = (region.span(slots.column_labels)?, region.span(slots.first_prompt)?);
@@ -309,8 +312,9 @@ impl HeadRun<'_> {
         let (products, labels) = (region.span(slots.products)?, region.span(slots.label_scores)?);
         let kept = region.span(slots.prompt_scores)?;
         let (top_labels, top_scores) = (region.span(slots.voxel_labels)?, region.span(slots.voxel_scores)?);
-        let wanted =
-            |asked: bool, width: usize| zeroed(usize::from(asked) * slots.rows * width, "the scores of the voxels");
+        let wanted = |asked: bool, width: usize| {
+            arena.filled(usize::from(asked) * slots.rows * width, 0.0_f32, "the scores of the voxels")
+        };
         scores.logits = wanted(request.logits, scoring.labels)?;
         scores.prompt_scores = wanted(request.prompt_scores, head.prompts)?;
         let count = region.span(slots.row_count)?;
@@ -394,10 +398,10 @@ fn prompts_by_label(label_of_prompt: &[u32], labels: usize) -> Result<(Vec<u32>,
 }
 
 /// `[rows, channels]` features of the trunk on the host.
-pub(super) fn trunk_features(queue: Queue<'_>, trunk: &TrunkView) -> Result<Vec<f32>> {
-    let (stride, mut features) =
-        (stride_of(trunk.channels), zeroed(trunk.rows * trunk.channels, "the trunk features")?);
-    let rows = trunk.features.download(trunk.rows * stride, queue.stream)?;
+pub(super) fn trunk_features(queue: Queue<'_>, trunk: &TrunkView, arena: &Arena) -> Result<arena::Buffer<f32>> {
+    let stride = stride_of(trunk.channels);
+    let mut features = arena.filled(trunk.rows * trunk.channels, 0.0_f32, "the trunk features")?;
+    let rows = trunk.features.download_to(arena, trunk.rows * stride, queue.stream, "the trunk")?;
     widen(&rows, stride, trunk.channels, &mut features);
     Ok(features)
 }
@@ -430,17 +434,18 @@ impl FeatureSlots {
         region: &Region,
         linear: &DeviceLinear,
         trunk: &TrunkView,
-        cancel: Cancel<'_>,
-    ) -> Result<Vec<f32>> {
+        (arena, cancel): (&Arena, Cancel<'_>),
+    ) -> Result<arena::Buffer<f32>> {
         let (columns, stride) = (linear.columns, stride_of(linear.columns));
         let (count, block) = (region.span(self.row_count)?, region.span(self.features)?);
-        let mut features = zeroed(trunk.rows * columns, "the text-space features")?;
+        let mut features = arena.filled(trunk.rows * columns, 0.0_f32, "the text-space features")?;
         for (index, to) in features.chunks_mut(self.block.max(1) * columns).enumerate() {
             cancel.check()?;
             let rows = to.len() / columns;
             count.upload(&[rows as u32], queue.stream)?;
             linear.enqueue(queue, &trunk.part(index * self.block, rows)?, count, block.address(), false)?;
-            widen(&block.download(rows * stride, queue.stream)?, stride, columns, to);
+            let halves = block.download_to(arena, rows * stride, queue.stream, "a block of features")?;
+            widen(&halves, stride, columns, to);
         }
         Ok(features)
     }

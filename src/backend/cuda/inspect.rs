@@ -5,6 +5,7 @@ use super::context::{Context, Stream};
 use super::coordinates::{LevelArrays, LevelSlots, Points};
 use super::kernels::{Kernels, Queue};
 use super::maps::{MapSlots, Maps};
+use crate::arena::Arena;
 use crate::backend::Input;
 use crate::error::Result;
 use crate::plan::Geometry;
@@ -52,7 +53,8 @@ pub fn coordinate_tables(
     let kernels = Kernels::load(&context)?;
     let queue = Queue { kernels: &kernels, stream: &stream };
     let (mut first, mut second) = (Region::new(&context)?, Region::new(&context)?);
-    let points = Points::sorted(queue, &mut first, input, levels)?;
+    let arena = Arena::default();
+    let points = Points::sorted(queue, &mut first, input, levels, &arena)?;
     let mut plan = RegionPlan::default();
     let level_slots = LevelSlots::plan(&points.counts, &mut plan)?;
     let map_slots = MapSlots::plan(geometries.iter().copied(), &points.counts, &mut plan)?;
@@ -71,7 +73,7 @@ pub fn coordinate_tables(
         Ok(flat.as_chunks::<27>().0.to_vec())
     };
     Ok(CoordinateTables {
-        voxels: points.download(queue, &arrays)?,
+        voxels: points.download(queue, &arrays, &arena)?,
         keys: (0..arrays.levels).map(keys).collect::<Result<_>>()?,
         parents: (0..with_parents).map(parents).collect::<Result<_>>()?,
         neighbours: (2..arrays.levels).map(neighbours).collect::<Result<_>>()?,
@@ -86,6 +88,6 @@ pub fn coordinate_tables(
                 })
             })
             .collect::<Result<_>>()?,
-        origins: points.origins,
+        origins: points.origins.to_vec(),
     })
 }

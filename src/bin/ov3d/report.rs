@@ -39,7 +39,7 @@ pub(crate) struct StageTime {
 impl From<&Stage> for StageTime {
     fn from(stage: &Stage) -> Self {
         let milliseconds = stage.time.as_secs_f64() * 1e3;
-        Self { stage: stage.name.clone(), milliseconds, gflop: stage.work.flop as f64 / 1e9 }
+        Self { stage: stage.name.to_string(), milliseconds, gflop: stage.work.flop as f64 / 1e9 }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Generated clouds of a wanted number of voxels.
 
 use super::{LidarOptions, RoomOptions, SphereOptions, SyntheticCloud, lidar, room, sphere};
+use crate::arena::Arena;
 use crate::cancel::Cancel;
 use crate::cloud::{Cloud, GridOrigin, quantise};
 use crate::error::{Error, Result};
@@ -163,7 +164,7 @@ fn sized_lidar(wanted: usize, voxel_size: f64, seed: u64) -> Result<SizedCloud> 
 /// The smallest `key` of each voxel's points: one entry per voxel.
 fn nearest_of_voxels(cloud: &SyntheticCloud, voxel_size: f64, key: impl Fn(usize) -> f64) -> Result<Vec<f64>> {
     let view = Cloud::from_xyz(&cloud.positions);
-    let cells = quantise(&view, voxel_size, GridOrigin::Minimum, None, Cancel::default())?.cells;
+    let cells = quantise(&view, voxel_size, GridOrigin::Minimum, None, &Arena::default(), Cancel::default())?.cells;
     let place = |[x, y, z]: [u32; 3]| u64::from(x) | u64::from(y) << 20 | u64::from(z) << 40;
     let mut keyed: Vec<(u64, f64)> = cells.iter().enumerate().map(|(point, &cell)| (place(cell), key(point))).collect();
     keyed.par_sort_unstable_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));

@@ -3,12 +3,16 @@
 
 #![allow(unsafe_code, reason = "tile instructions exist only as assembly; RowProduct::check has bounded all accesses")]
 
+use super::vector::Vector;
 use super::{RowProduct, Start};
 use crate::backend::cpu::tensor::LINE;
 use crate::sparse::Pair;
 use std::arch::asm;
 use std::arch::x86_64::*;
 use std::sync::LazyLock;
+
+/// Whose hints fetch memory ahead.
+type V = __m512;
 
 /// Rows and columns of two tiles side by side.
 const SIDE: usize = 2 * LINE;
@@ -111,12 +115,14 @@ pub(super) unsafe fn accumulate(product: &mut RowProduct<'_>, pairs: &[Pair]) {
     let mut group = Group { rows: [[0.0; DEPTH]; SIDE], products: [[0.0; SIDE]; SIDE] };
     // SAFETY: reads the shapes. No code between here and the release uses tile registers but `multiply`.
     unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const SHAPES, options(nostack, readonly)) };
-    for pairs in pairs.chunks(SIDE) {
+    let mut groups = pairs.chunks(SIDE).peekable();
+    while let Some(pairs) = groups.next() {
+        let following = groups.peek().copied().unwrap_or_default();
         let mut start = product.start;
         for first in product.words.clone().step_by(DEPTH) {
             let words = first..product.words.end.min(first + DEPTH);
             // SAFETY: as promised by the caller; `words` are of the product's.
-            unsafe { group.run(product, pairs, words, start) };
+            unsafe { group.run(product, [pairs, following], words, start) };
             start = Start::Output;
         }
     }
@@ -133,12 +139,12 @@ impl Group {
     unsafe fn run(
         &mut self,
         product: &mut RowProduct<'_>,
-        pairs: &[Pair],
+        [pairs, following]: [&[Pair]; 2],
         words: std::ops::Range<usize>,
         start: Start<'_>,
     ) {
         // SAFETY: as promised by the caller.
-        let (rows, stride) = unsafe { self.gather(product, pairs, words.clone()) };
+        let (rows, stride) = unsafe { self.gather(product, [pairs, following], words.clone()) };
         let steps = words.len() / LINE;
         let relu = product.relu && words.end == product.words.end;
         let mut block = product.weights.as_ptr();
@@ -240,14 +246,18 @@ impl Group {
     unsafe fn gather(
         &mut self,
         product: &mut RowProduct<'_>,
-        pairs: &[Pair],
+        [pairs, following]: [&[Pair]; 2],
         words: std::ops::Range<usize>,
     ) -> (*const f32, usize) {
         let row = |pair: &Pair| pair.input as usize * product.input_stride + words.start;
         let neighbours = |pairs: &[Pair; 2]| pairs[0].input + 1 == pairs[1].input;
+        for pair in following {
+            let from = product.input.as_ptr().wrapping_add(row(pair));
+            (0..words.len()).step_by(LINE).for_each(|word| V::prefetch_near(from.wrapping_add(word)));
+            product.ahead.step(V::prefetch_far);
+        }
         if pairs.len().is_multiple_of(LINE) && pairs.array_windows().all(neighbours) {
             let rows = product.input.as_ptr().wrapping_add(row(&pairs[0]));
-            pairs.iter().for_each(|_| product.ahead.step(prefetch));
             return (rows, product.input_stride * size_of::<f32>());
         }
         for (pair, to) in pairs.iter().zip(&mut self.rows) {
@@ -256,7 +266,6 @@ impl Group {
                 // SAFETY: RowProduct::check established that all words of the row lie inside the input.
                 unsafe { _mm512_store_ps(to.as_mut_ptr().add(word), _mm512_loadu_ps(from.add(word))) };
             }
-            product.ahead.step(prefetch);
         }
         (self.rows.as_ptr().cast(), DEPTH * size_of::<f32>())
     }
@@ -301,10 +310,4 @@ impl Group {
             }
         }
     }
-}
-
-/// Hints that the line at an address will be read later.
-fn prefetch(line: *const f32) {
-    // SAFETY: a hint, for any address.
-    unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) }
 }

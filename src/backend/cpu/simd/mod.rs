@@ -11,7 +11,7 @@ mod vector;
 
 pub(super) use rows::{bf16_numbers, look_up, round};
 
-use super::ahead::Ahead;
+use super::ahead::{Ahead, STEP_WORDS};
 use super::arithmetic::Arithmetic;
 use super::level::CpuLevel;
 use super::packed::Panel;
@@ -73,16 +73,28 @@ pub(super) fn panels_together(arithmetic: Arithmetic) -> usize {
     }
 }
 
-/// Two numbers rounded to the nearest BF16 (ties to even) in one word, the first in its lower half. Written out, since
-/// the crate's conversion is no loop that compilers vectorise.
-#[inline(always)]
+/// How often the kernels look at what to fetch ahead while they multiply `pairs` rows of `words` words, counted once per
+/// panel.
+pub(super) fn fetch_steps(arithmetic: Arithmetic, pairs: usize, words: usize) -> usize {
+    match arithmetic.level {
+        CpuLevel::Amx => pairs,
+        // About eight rows per tile.
+        _ => pairs * words / (8 * STEP_WORDS),
+    }
+}
+
+/// Two numbers rounded to BF16 in one word, the first in its lower half.
 pub(super) fn bf16_pair(pair: [f32; 2]) -> f32 {
-    let [low, high] = pair.map(|value| {
-        let bits = value.to_bits();
-        let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
-        if value.is_nan() { bits >> 16 | 0x40 } else { rounded }
-    });
+    let [low, high] = pair.map(|value| u32::from(bf16_bits(value)));
     f32::from_bits(high << 16 | low)
+}
+
+/// The nearest BF16 number, ties to even. Written out, since the crate's conversion is no loop that compilers vectorise.
+#[inline(always)]
+fn bf16_bits(value: f32) -> u16 {
+    let bits = value.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
+    (if value.is_nan() { bits >> 16 | 0x40 } else { rounded }) as u16
 }
 
 impl RowProduct<'_> {

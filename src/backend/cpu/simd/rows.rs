@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code, reason = "calls into code compiled for instructions that only some CPUs have")]
 
-use super::bf16_pair;
+use super::bf16_bits;
 use crate::backend::cpu::level::CpuLevel;
 use crate::backend::cpu::tensor::LINE;
 
@@ -99,16 +99,28 @@ fn columns<const N: usize>(shift: &[f32], table: &[f32], entries: &[u32], stride
 fn round_rows(sums: &[f32], residual: Option<&[f32]>, relu: bool, words: &mut [f32], strides: [usize; 2]) {
     let rows = sums.chunks_exact(strides[0]).zip(words.chunks_exact_mut(strides[1])).enumerate();
     for (index, (sums, words)) in rows {
-        let (pairs, _) = sums.as_chunks::<2>();
-        words[pairs.len()..].fill(0.0);
-        let residual = residual.map(|words| &words[index * strides[1]..][..strides[1]]);
-        for (place, word) in words[..pairs.len()].iter_mut().enumerate() {
-            let added = residual.map_or([0.0; 2], |words| bf16_numbers(words[place]));
-            let mut pair = [0, 1].map(|side| pairs[place][side] + added[side]);
-            if relu {
-                pair = pair.map(|v| if v < 0.0 { 0.0 } else { v });
+        // As halves of the words, column by column, since compilers vectorise no loop over pairs.
+        let (lines, padding) = bytemuck::cast_slice_mut::<f32, u16>(words).split_at_mut(sums.len());
+        padding.fill(0);
+        let (sums, lines) = (sums.as_chunks::<LINE>().0, lines.as_chunks_mut::<LINE>().0);
+        match residual {
+            Some(residual) => {
+                let residual = bytemuck::cast_slice::<f32, u16>(&residual[index * strides[1]..][..strides[1]]);
+                for ((line, sums), residual) in lines.iter_mut().zip(sums).zip(residual.as_chunks::<LINE>().0) {
+                    for column in 0..LINE {
+                        let sum = sums[column] + f32::from_bits(u32::from(residual[column]) << 16);
+                        line[column] = bf16_bits(if relu && sum < 0.0 { 0.0 } else { sum });
+                    }
+                }
             }
-            *word = bf16_pair(pair);
+            None => {
+                for (line, sums) in lines.iter_mut().zip(sums) {
+                    for column in 0..LINE {
+                        let sum = sums[column];
+                        line[column] = bf16_bits(if relu && sum < 0.0 { 0.0 } else { sum });
+                    }
+                }
+            }
         }
     }
 }

@@ -361,11 +361,8 @@ mod tests {
     fn medians_and_sums_agree() {
         assert_eq!(Times::new(vec![3.0, 1.0, 2.0]).median, 2.0);
         assert_eq!(Times::new(vec![4.0, 1.0, 2.0, 3.0]).median, 2.5);
-        let stage = |name: &str, flop| Stage {
-            name: name.to_owned(),
-            time: Duration::ZERO,
-            work: Work { flop, bytes: 1_000_000 },
-        };
+        let stage =
+            |name: &str, flop| Stage { name: name.into(), time: Duration::ZERO, work: Work { flop, bytes: 1_000_000 } };
         let memory = MemoryUse {
             working_bytes: 0,
             kept_bytes: 0,

@@ -163,7 +163,7 @@ impl Weights {
         let plan = model.plan();
         let bytes = |step: &Step| step.weights().iter().map(|weight| weight.len() as u64 * size).sum();
         Self {
-            layers: plan.steps.iter().map(|step| (step.name().to_owned(), bytes(step))).collect(),
+            layers: plan.steps.iter().map(|step| (step.name().to_string(), bytes(step))).collect(),
             head: plan.tensor(plan.trunk).channels as u64 * labels as u64 * size,
         }
     }
