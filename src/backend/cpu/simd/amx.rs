@@ -9,6 +9,7 @@ use crate::backend::cpu::tensor::LINE;
 use crate::sparse::Pair;
 use std::arch::asm;
 use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
 use std::sync::LazyLock;
 
 /// Whose hints fetch memory ahead.
@@ -39,11 +40,17 @@ static SHAPES: Shapes = Shapes {
     rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
 };
 
+/// A word that is written before anything but a tile reads it. Tiles read rows past a group's last pair too, whose
+/// products nobody reads.
+type Word = MaybeUninit<f32>;
+
+const UNFILLED: Word = Word::uninit();
+
 /// The rows of one group of pairs, and their products.
 #[repr(C, align(64))]
 struct Group {
-    rows: [[f32; DEPTH]; SIDE],
-    products: [[f32; SIDE]; SIDE],
+    rows: [[Word; DEPTH]; SIDE],
+    products: [[Word; SIDE]; SIDE],
 }
 
 /// Whether the CPU has BF16 tiles and the operating system lets this process use them, which it is asked for.
@@ -112,7 +119,7 @@ macro_rules! multiply {
 /// pairs, and the CPU has the instructions.
 #[target_feature(enable = "avx512f")]
 pub(super) unsafe fn accumulate(product: &mut RowProduct<'_>, pairs: &[Pair]) {
-    let mut group = Group { rows: [[0.0; DEPTH]; SIDE], products: [[0.0; SIDE]; SIDE] };
+    let mut group = Group { rows: [[UNFILLED; DEPTH]; SIDE], products: [[UNFILLED; SIDE]; SIDE] };
     // SAFETY: reads the shapes. No code between here and the release uses tile registers but `multiply`.
     unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const SHAPES, options(nostack, readonly)) };
     let mut groups = pairs.chunks(SIDE).peekable();
@@ -264,7 +271,7 @@ impl Group {
             let from = product.input.as_ptr().wrapping_add(row(pair));
             for word in (0..words.len()).step_by(LINE) {
                 // SAFETY: RowProduct::check established that all words of the row lie inside the input.
-                unsafe { _mm512_store_ps(to.as_mut_ptr().add(word), _mm512_loadu_ps(from.add(word))) };
+                unsafe { _mm512_store_ps(to.as_mut_ptr().add(word).cast(), _mm512_loadu_ps(from.add(word))) };
             }
         }
         (self.rows.as_ptr().cast(), DEPTH * size_of::<f32>())
@@ -291,7 +298,7 @@ impl Group {
                 // and the residual.
                 unsafe {
                     let to = product.output.as_mut_ptr().add(place + at);
-                    let mut sum = _mm512_load_ps(products.as_ptr().add(at));
+                    let mut sum = _mm512_load_ps(products.as_ptr().add(at).cast());
                     sum = match start {
                         Start::Output => _mm512_add_ps(sum, _mm512_loadu_ps(to)),
                         Start::Shift { shift, residual } => {
