@@ -36,7 +36,7 @@
 
 // Number of the binary interface this header describes. It grows when functions or fields are added; a library of a
 // higher number serves clients of a lower one.
-#define OV3D_ABI_VERSION 1
+#define OV3D_ABI_VERSION 2
 
 // Something went wrong; the call's status says so too.
 #define OV3D_LOG_ERROR 1
@@ -46,6 +46,9 @@
 
 // The host's processor.
 #define OV3D_DEVICE_CPU 0
+
+// An NVIDIA GPU.
+#define OV3D_DEVICE_CUDA 1
 
 // The network reads constant ones: colours have no effect.
 #define OV3D_INPUT_ONES 0
@@ -159,20 +162,24 @@ typedef struct ov3d_log_desc {
 typedef struct ov3d_device_info {
     // Set by `ov3d_device_info_init`.
     uint32_t struct_size;
-    // `OV3D_DEVICE_CPU`.
+    // `OV3D_DEVICE_CPU` or `OV3D_DEVICE_CUDA`.
     int32_t kind;
     // 1 if sessions can be created on it, 0 with the reason in `reason`.
     int32_t usable;
-    // CUDA's number of the device, or -1.
+    // CUDA's number of the device; -1 for the CPU, and for the entry that tells why there is no CUDA device.
     int32_t cuda_ordinal;
     // Bytes of its memory; 0 if unknown.
     uint64_t memory;
-    // Its UUID; zeros for the CPU.
+    // Its UUID as the driver gives it; zeros for the CPU.
     uint8_t uuid[16];
     // Its name, NUL-terminated.
     char name[128];
     // Why it cannot be used, NUL-terminated; empty if it can.
     char reason[256];
+    // Major compute capability of a CUDA device, else 0. Since interface 2.
+    int32_t capability_major;
+    // Minor compute capability of a CUDA device, else 0. Since interface 2.
+    int32_t capability_minor;
 } ov3d_device_info;
 
 // How to load a model.
@@ -317,16 +324,17 @@ typedef struct ov3d_segment_desc {
 typedef struct ov3d_session_desc {
     // Set by `ov3d_session_desc_init`.
     uint32_t struct_size;
-    // Device index; 0 (default) is the CPU.
+    // Device index; 0 (default) is the CPU, CUDA devices follow (`ov3d_device_info_get`).
     uint32_t device;
-    // Threads of the session's own pool; 0 (default) for all of the machine's.
+    // Threads of the session's own pool; 0 (default) for all of the machine's. CUDA sessions have one.
     uint32_t threads;
     // Must be 0.
     uint32_t flags;
     // Most bytes of working memory a call may need, beyond the model; 0 (default) for no limit. A call that needs more
     // is `OV3D_ERROR_BUDGET` and names the bytes.
     uint64_t memory_budget;
-    // `OV3D_PRECISION_DEFAULT` (default), `OV3D_PRECISION_F32` or `OV3D_PRECISION_BF16`.
+    // `OV3D_PRECISION_DEFAULT` (default), `OV3D_PRECISION_F32` or `OV3D_PRECISION_BF16`; CUDA devices compute in FP16 and
+    // take the default only.
     int32_t precision;
     // Must be 0.
     uint32_t reserved;
@@ -465,6 +473,10 @@ typedef struct ov3d_timings {
 // The result was not ready in time.
 #define OV3D_ERROR_TIMEOUT -402
 
+// A device or its driver failed; the message holds the driver's own. Sessions on the device are to be freed; those on
+// other devices go on.
+#define OV3D_ERROR_DEVICE -500
+
 // A defect of this library; free the object concerned and report the message.
 #define OV3D_ERROR_INTERNAL -900
 
@@ -502,7 +514,9 @@ ov3d_status ov3d_log_set(const struct ov3d_log_desc *desc);
 // Fills at most `size` bytes of `info` with defaults and sets `struct_size`; pass `sizeof(ov3d_device_info)`.
 void ov3d_device_info_init(struct ov3d_device_info *info, size_t size);
 
-// Writes the number of devices to `count`: at least 1, the CPU. Any thread.
+// Writes the number of devices to `count`: the CPU, then the CUDA devices in the driver's order. Where none of these can be
+// reached one entry stands for them and tells why (no driver, a driver that is too old, a library without device code).
+// The first call looks for the driver; the list then stays as it is. Any thread.
 ov3d_status ov3d_device_count(uint32_t *count);
 
 // Describes device `device`, counted from 0. Any thread.
@@ -578,7 +592,8 @@ void ov3d_session_desc_init(struct ov3d_session_desc *desc, size_t size);
 void ov3d_session_info_init(struct ov3d_session_info *info, size_t size);
 
 // A session of `model`; `desc` NULL means defaults. On success `*session` is a handle that the caller owns. Statuses:
-// `OV3D_ERROR_INVALID_ARGUMENT`, `OV3D_ERROR_OUT_OF_MEMORY`. Any thread.
+// `OV3D_ERROR_INVALID_ARGUMENT`, `OV3D_ERROR_UNSUPPORTED` (a device that cannot be used, with the reason),
+// `OV3D_ERROR_OUT_OF_MEMORY`, `OV3D_ERROR_DEVICE`. Any thread.
 ov3d_status ov3d_session_create(ov3d_model model, const struct ov3d_session_desc *desc, ov3d_session *session);
 
 // Sets the labels of the calls that follow; on failure those set before stay. `OV3D_ERROR_MISMATCH` if the vocabulary has
@@ -592,7 +607,7 @@ ov3d_status ov3d_session_info_get(ov3d_session session, struct ov3d_session_info
 // Labels every point of `cloud`: `ov3d_segment_begin` and `ov3d_result_wait` in one. `desc` NULL means defaults. On
 // success `*result` is a ready result that the caller owns; on failure it is untouched. Statuses: those of its arguments,
 // `OV3D_ERROR_INVALID_STATE` (no vocabulary), `OV3D_ERROR_OUT_OF_RANGE` (extent), `OV3D_ERROR_OUT_OF_MEMORY`,
-// `OV3D_ERROR_BUDGET`, `OV3D_ERROR_CANCELLED`, `OV3D_ERROR_BUSY`. One thread at a time.
+// `OV3D_ERROR_BUDGET`, `OV3D_ERROR_CANCELLED`, `OV3D_ERROR_BUSY`, `OV3D_ERROR_DEVICE`. One thread at a time.
 ov3d_status ov3d_segment(ov3d_session session,
                          const struct ov3d_cloud *cloud,
                          const struct ov3d_segment_desc *desc,

@@ -39,6 +39,8 @@ pub enum ErrorKind {
     Busy = -401,
     /// The result was not ready in time.
     Timeout = -402,
+    /// A device or its driver failed.
+    Device = -500,
     /// A defect of this library; the object concerned should be freed.
     Internal = -900,
 }
@@ -111,7 +113,7 @@ impl Error {
 
 impl ErrorKind {
     /// Every kind, for tables and tests.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::InvalidArgument,
         Self::Mismatch,
         Self::OutOfRange,
@@ -127,12 +129,13 @@ impl ErrorKind {
         Self::Cancelled,
         Self::Busy,
         Self::Timeout,
+        Self::Device,
         Self::Internal,
     ];
 
-    /// Whether the objects concerned can go on being used: true for all but a defect of the library.
+    /// Whether the objects concerned can go on being used: true for all but a defect of the library and a device's failure.
     pub fn is_recoverable(self) -> bool {
-        self != Self::Internal
+        !matches!(self, Self::Device | Self::Internal)
     }
 }
 

@@ -13,11 +13,11 @@ here. The library is looked for at $OPENVOCAB3D_LIBRARY, then where the system's
 
 import ctypes
 import os
-from ctypes import POINTER, c_char_p, c_double, c_float, c_int32, c_size_t, c_uint32, c_uint64, c_void_p
+from ctypes import POINTER, c_char, c_char_p, c_double, c_float, c_int32, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p
 
 import numpy as np
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 DTYPES = {np.dtype(np.float32): 1, np.dtype(np.float64): 2, np.dtype(np.uint8): 3}
 AXES_RIGHT_HANDED_Z_UP, AXES_LEFT_HANDED_Z_UP, AXES_RIGHT_HANDED_Y_UP, AXES_LEFT_HANDED_Y_UP, AXES_CAMERA = range(5)
 SIMILARITY_DOT, SIMILARITY_COSINE = range(2)
@@ -46,6 +46,12 @@ class _Cloud(ctypes.Structure):
     _fields_ = [("struct_size", c_uint32), ("memory", c_int32), ("count", c_uint64), ("positions", _StridedView),
                 ("colors", _StridedView), ("unit_in_metres", c_double), ("pose", c_void_p), ("axes", c_int32),
                 ("flags", c_uint32)]
+
+
+class _DeviceInfo(ctypes.Structure):
+    _fields_ = [("struct_size", c_uint32), ("kind", c_int32), ("usable", c_int32), ("cuda_ordinal", c_int32),
+                ("memory", c_uint64), ("uuid", c_uint8 * 16), ("name", c_char * 128), ("reason", c_char * 256),
+                ("capability_major", c_int32), ("capability_minor", c_int32)]
 
 
 class _SessionDesc(ctypes.Structure):
@@ -91,6 +97,8 @@ def _load():
         raise ImportError(f"libopenvocab3d has interface number {library.ov3d_abi_version()}, older than {ABI_VERSION}")
     signatures = {
         c_int32: {
+            "device_count": [POINTER(c_uint32)],
+            "device_info_get": [c_uint32, POINTER(_DeviceInfo)],
             "model_load": [c_char_p, c_void_p, POINTER(c_void_p)],
             "model_info_get": [c_void_p, POINTER(_ModelInfo)],
             "vocabulary_load": [c_char_p, POINTER(c_void_p)],
@@ -111,7 +119,8 @@ def _load():
         c_size_t: {"last_error": [c_char_p, c_size_t], "vocabulary_size": [c_void_p]},
         None: {f"{noun}_free": [c_void_p] for noun in ("model", "vocabulary", "session", "result")}
             | {f"{struct}_init": [c_void_p, c_size_t] for struct in
-               ("cloud", "session_desc", "segment_desc", "vocabulary_desc", "model_info", "result_view", "timings")},
+               ("cloud", "device_info", "session_desc", "segment_desc", "vocabulary_desc", "model_info", "result_view",
+                "timings")},
     }
     for result, functions in signatures.items():
         for name, arguments in functions.items():
@@ -226,6 +235,22 @@ class Vocabulary(_Handle):
 
     def __len__(self):
         return len(self.names)
+
+
+def devices():
+    """The devices a session may name, as dictionaries: the CPU first, then those of CUDA. `reason` says why one is not
+    usable; where no CUDA device can be reached one entry without an ordinal says why."""
+    count = c_uint32()
+    _check(_library.ov3d_device_count(ctypes.byref(count)))
+    found = []
+    for index in range(count.value):
+        info = _initialised(_DeviceInfo, "device_info")
+        _check(_library.ov3d_device_info_get(index, info))
+        found.append({"index": index, "kind": "cuda" if info.kind == 1 else "cpu", "name": info.name.decode(),
+                      "usable": bool(info.usable), "reason": info.reason.decode(), "memory": info.memory,
+                      "uuid": bytes(info.uuid).hex(), "cuda_ordinal": None if info.cuda_ordinal < 0 else info.cuda_ordinal,
+                      "capability": (info.capability_major, info.capability_minor)})
+    return found
 
 
 class Session(_Handle):

@@ -9,7 +9,7 @@ use crate::sparse::Voxels;
 use std::any::Any;
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 /// Runs plans on one device.
@@ -56,6 +56,22 @@ pub struct Job<'a> {
     pub memory_budget: Option<u64>,
     /// Progress and cancellation.
     pub control: Control<'a>,
+}
+
+impl Job<'_> {
+    /// An error if `needed` bytes are over the budget.
+    pub(super) fn check_budget(&self, needed: u64) -> Result<()> {
+        match self.memory_budget {
+            Some(budget) if needed > budget => Err(Error::new(
+                ErrorKind::Budget,
+                format!(
+                    "the run needs {needed} bytes but memory_budget is {budget}; raise it, ask for fewer outputs, use \
+                     larger voxels or split the cloud"
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Scores for the voxels of one cloud of a finished run.
@@ -199,6 +215,10 @@ impl fmt::Debug for Control<'_> {
         f.debug_struct("Control").field("cancel", &self.cancel).field("progress", &self.progress.is_some()).finish()
     }
 }
+
+/// The names of what a run does besides the network's steps.
+pub(super) static STAGES: LazyLock<[Arc<str>; 5]> =
+    LazyLock::new(|| ["quantise", "levels", "kernel maps", "head", "features"].map(Arc::from));
 
 /// What a run took.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,6 +6,7 @@ mod synthetic;
 mod view;
 
 pub use frame::{Axes, Frame};
+pub(crate) use quantise::shift_for;
 pub use quantise::{GridOrigin, MAX_EXTENT, NO_CELL, Quantised, quantise};
 pub use synthetic::{
     LidarOptions, MOST_VOXELS, RoomOptions, Scene, SizedCloud, SphereOptions, SyntheticCloud, lidar, room, sphere,

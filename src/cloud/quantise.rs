@@ -101,7 +101,7 @@ fn join(a: [f64; 3], b: [f64; 3], pick: fn(f64, f64) -> f64) -> [f64; 3] {
 }
 
 /// The whole cells to subtract, after checking that what remains fits the voxel keys.
-fn shift_for(low: [f64; 3], high: [f64; 3], voxel_size: f64, grid_origin: GridOrigin) -> Result<[i64; 3]> {
+pub(crate) fn shift_for(low: [f64; 3], high: [f64; 3], voxel_size: f64, grid_origin: GridOrigin) -> Result<[i64; 3]> {
     let mut shift = [0_i64; 3];
     for axis in 0..3 {
         if low[axis] > high[axis] {

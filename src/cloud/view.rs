@@ -104,11 +104,28 @@ impl<'a> StridedView<'a> {
         self.components
     }
 
+    /// Bytes from one row to the next.
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// The rows and what lies between them, from the first row's first byte to the last row's last.
+    pub fn bytes(&self) -> &'a [u8] {
+        match self.count {
+            0 => &[],
+            count => &self.bytes[..(count - 1) * self.stride + self.components * self.dtype.size()],
+        }
+    }
+
+    /// The bytes of the first three components of row `index`.
+    pub fn raw_row(&self, index: usize) -> &'a [u8] {
+        &self.bytes[index * self.stride..][..3 * self.dtype.size()]
+    }
+
     /// The first three components of row `index`, widened exactly.
     pub fn row(&self, index: usize) -> [f64; 3] {
-        let start = index * self.stride;
         let width = self.dtype.size();
-        let row = &self.bytes[start..start + 3 * width];
+        let row = self.raw_row(index);
         let component = |axis: usize| &row[axis * width..(axis + 1) * width];
         match self.dtype {
             Dtype::U8 => [row[0], row[1], row[2]].map(f64::from),

@@ -23,7 +23,7 @@ fn rust_layout() -> Layout {
     Layout::from(layout! {
         ov3d_strided_view: data, stride_bytes, dtype, components, reserved;
         ov3d_cloud: struct_size, memory, count, positions, colors, unit_in_metres, pose, axes, flags;
-        ov3d_device_info: struct_size, kind, usable, cuda_ordinal, memory, uuid, name, reason;
+        ov3d_device_info: struct_size, kind, usable, cuda_ordinal, memory, uuid, name, reason, capability_major, capability_minor;
         ov3d_log_desc: struct_size, level, callback, user_data;
         ov3d_model_desc: struct_size, flags;
         ov3d_model_info: struct_size, input, voxel_size, text_dim, trunk_dim, parameters, weight_bytes, text_space, prompt_template, variant, license;

@@ -9,10 +9,9 @@ use super::result::{Ready, ResultObject, ov3d_result};
 use super::segment::{Request, ov3d_segment_desc};
 use super::status::ov3d_status;
 use super::vocabulary::{VocabularyObject, ov3d_vocabulary};
-use super::{check_out, device, guard, handle, out};
+use super::{check_out, guard, handle, out};
 use crate::arena::nothing;
-use crate::backend::cpu::CpuOptions;
-use crate::backend::{Control, Precision};
+use crate::backend::{Control, Precision, open};
 use crate::cancel::Cancel;
 use crate::cloud::Cloud;
 use crate::error::{Error, ErrorKind, Result};
@@ -45,16 +44,17 @@ pub const OV3D_PRECISION_BF16: i32 = 2;
 pub struct ov3d_session_desc {
     /// Set by `ov3d_session_desc_init`.
     pub struct_size: u32,
-    /// Device index; 0 (default) is the CPU.
+    /// Device index; 0 (default) is the CPU, CUDA devices follow (`ov3d_device_info_get`).
     pub device: u32,
-    /// Threads of the session's own pool; 0 (default) for all of the machine's.
+    /// Threads of the session's own pool; 0 (default) for all of the machine's. CUDA sessions have one.
     pub threads: u32,
     /// Must be 0.
     pub flags: u32,
     /// Most bytes of working memory a call may need, beyond the model; 0 (default) for no limit. A call that needs more
     /// is `OV3D_ERROR_BUDGET` and names the bytes.
     pub memory_budget: u64,
-    /// `OV3D_PRECISION_DEFAULT` (default), `OV3D_PRECISION_F32` or `OV3D_PRECISION_BF16`.
+    /// `OV3D_PRECISION_DEFAULT` (default), `OV3D_PRECISION_F32` or `OV3D_PRECISION_BF16`; CUDA devices compute in FP16 and
+    /// take the default only.
     pub precision: i32,
     /// Must be 0.
     pub reserved: u32,
@@ -139,7 +139,8 @@ pub extern "C" fn ov3d_session_info_init(info: *mut ov3d_session_info, size: usi
 }
 
 /// A session of `model`; `desc` NULL means defaults. On success `*session` is a handle that the caller owns. Statuses:
-/// `OV3D_ERROR_INVALID_ARGUMENT`, `OV3D_ERROR_OUT_OF_MEMORY`. Any thread.
+/// `OV3D_ERROR_INVALID_ARGUMENT`, `OV3D_ERROR_UNSUPPORTED` (a device that cannot be used, with the reason),
+/// `OV3D_ERROR_OUT_OF_MEMORY`, `OV3D_ERROR_DEVICE`. Any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn ov3d_session_create(
     model: ov3d_model,
@@ -151,7 +152,6 @@ pub extern "C" fn ov3d_session_create(
         // SAFETY: the caller gives NULL or as many readable bytes as struct_size says.
         let desc = unsafe { descriptor::read(desc) }?;
         check_out(session, "session")?;
-        device::check("desc.device", desc.device)?;
         if desc.flags != 0 {
             return Err(Error::argument(format!("desc.flags is {:#x}; no flag is known, give 0", desc.flags)));
         }
@@ -162,18 +162,15 @@ pub extern "C" fn ov3d_session_create(
             return Err(Error::argument(format!("desc.threads is {}; give at most 1024, or 0 for all", desc.threads)));
         }
         let precisions = [
-            (OV3D_PRECISION_DEFAULT, Precision::F32),
-            (OV3D_PRECISION_F32, Precision::F32),
-            (OV3D_PRECISION_BF16, Precision::Bf16),
+            (OV3D_PRECISION_DEFAULT, None),
+            (OV3D_PRECISION_F32, Some(Precision::F32)),
+            (OV3D_PRECISION_BF16, Some(Precision::Bf16)),
         ];
-        let options = CpuOptions {
-            threads: (desc.threads > 0).then_some(desc.threads as usize),
-            level: None,
-            precision: choose("desc.precision", desc.precision, &precisions)?,
-        };
-        let mut made = Session::new(object.model.clone(), options)?;
+        let precision = choose("desc.precision", desc.precision, &precisions)?;
+        let threads = (desc.threads > 0).then_some(desc.threads as usize);
+        let mut made = Session::on(object.model.clone(), open("desc.device", desc.device, threads, precision)?);
         made.set_memory_budget((desc.memory_budget > 0).then_some(desc.memory_budget));
-        let info = describe(&made);
+        let info = describe(&made, desc.device);
         let made = SessionObject { session: Mutex::new(made), gate: Arc::default(), info: Mutex::new(info) };
         let handle = handle::insert(Arc::new(made))?;
         // SAFETY: checked not to be NULL; the caller gives a writable handle.
@@ -204,9 +201,10 @@ pub extern "C" fn ov3d_session_info_get(session: ov3d_session, info: *mut ov3d_s
     })
 }
 
-fn describe(session: &Session) -> ov3d_session_info {
+fn describe(session: &Session, device: u32) -> ov3d_session_info {
     let memory = session.memory();
     ov3d_session_info {
+        device,
         threads: session.backend().threads() as u32,
         bytes_in_use: session.backend().held_bytes(),
         bytes_peak: memory.peak_bytes,
@@ -218,7 +216,7 @@ fn describe(session: &Session) -> ov3d_session_info {
 /// Labels every point of `cloud`: `ov3d_segment_begin` and `ov3d_result_wait` in one. `desc` NULL means defaults. On
 /// success `*result` is a ready result that the caller owns; on failure it is untouched. Statuses: those of its arguments,
 /// `OV3D_ERROR_INVALID_STATE` (no vocabulary), `OV3D_ERROR_OUT_OF_RANGE` (extent), `OV3D_ERROR_OUT_OF_MEMORY`,
-/// `OV3D_ERROR_BUDGET`, `OV3D_ERROR_CANCELLED`, `OV3D_ERROR_BUSY`. One thread at a time.
+/// `OV3D_ERROR_BUDGET`, `OV3D_ERROR_CANCELLED`, `OV3D_ERROR_BUSY`, `OV3D_ERROR_DEVICE`. One thread at a time.
 #[unsafe(no_mangle)]
 pub extern "C" fn ov3d_segment(
     session: ov3d_session,
@@ -370,7 +368,8 @@ fn run(lease: Lease, clouds: &[Cloud<'_>], request: &Request, mut unfinished: Un
         let Some(object) = &lease.object else { return Err(Error::internal("a run without a session")) };
         let mut session = object.session.lock();
         let results = session.segment(clouds, &request.options, control);
-        *object.info.lock() = describe(&session);
+        let device = object.info.lock().device;
+        *object.info.lock() = describe(&session, device);
         let label_count = session.vocabulary().map_or(0, |vocabulary| vocabulary.len());
         let ready = finished(results?, label_count)?;
         write_out(ready.iter().map(|ready| &ready.segmentation), request);

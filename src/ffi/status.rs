@@ -41,6 +41,9 @@ pub const OV3D_ERROR_CANCELLED: ov3d_status = -400;
 pub const OV3D_ERROR_BUSY: ov3d_status = -401;
 /// The result was not ready in time.
 pub const OV3D_ERROR_TIMEOUT: ov3d_status = -402;
+/// A device or its driver failed; the message holds the driver's own. Sessions on the device are to be freed; those on
+/// other devices go on.
+pub const OV3D_ERROR_DEVICE: ov3d_status = -500;
 /// A defect of this library; free the object concerned and report the message.
 pub const OV3D_ERROR_INTERNAL: ov3d_status = -900;
 
@@ -52,7 +55,7 @@ pub const OV3D_VERSION_MINOR: u32 = 1;
 pub const OV3D_VERSION_PATCH: u32 = 0;
 /// Number of the binary interface this header describes. It grows when functions or fields are added; a library of a
 /// higher number serves clients of a lower one.
-pub const OV3D_ABI_VERSION: u32 = 1;
+pub const OV3D_ABI_VERSION: u32 = 2;
 
 /// Number of the binary interface of the loaded library; compare with `OV3D_ABI_VERSION`. Any thread.
 #[unsafe(no_mangle)]
@@ -103,6 +106,7 @@ fn name(kind: ErrorKind) -> &'static CStr {
         ErrorKind::Cancelled => c"OV3D_ERROR_CANCELLED",
         ErrorKind::Busy => c"OV3D_ERROR_BUSY",
         ErrorKind::Timeout => c"OV3D_ERROR_TIMEOUT",
+        ErrorKind::Device => c"OV3D_ERROR_DEVICE",
         ErrorKind::Internal => c"OV3D_ERROR_INTERNAL",
     }
 }
@@ -139,6 +143,7 @@ mod tests {
             OV3D_ERROR_CANCELLED,
             OV3D_ERROR_BUSY,
             OV3D_ERROR_TIMEOUT,
+            OV3D_ERROR_DEVICE,
             OV3D_ERROR_INTERNAL,
         ];
         assert_eq!(constants, ErrorKind::ALL.map(|kind| kind as i32));

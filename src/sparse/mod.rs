@@ -16,4 +16,5 @@ pub use kernel_map::{Chunk, KernelMap, Pair, Pairs};
 pub use key::{BATCH_LIMIT, Voxel, decode, encode};
 pub use levels::{Level, Levels};
 pub use offsets::kernel_offsets;
+pub(crate) use voxels::coordinate_keys;
 pub use voxels::{NO_VOXEL, Voxels, from_coordinates};

@@ -107,6 +107,11 @@ fn check_count(count: usize) -> Result<()> {
 /// Voxels from ready-made coordinate rows `[batch, x, y, z]`, which keep their place relative to the coarse cells:
 /// each cloud is shifted by multiples of 16 only. A repeated coordinate joins the voxel of its first row.
 pub fn from_coordinates(rows: &[[i32; 4]], arena: &Arena, cancel: Cancel<'_>) -> Result<Voxels> {
+    Voxels::from_keyed(coordinate_keys(rows, arena)?, rows.len(), cancel)
+}
+
+/// Key and number of every row of [`from_coordinates`], in the order of the rows.
+pub(crate) fn coordinate_keys(rows: &[[i32; 4]], arena: &Arena) -> Result<Buffer<(u64, u32)>> {
     check_count(rows.len())?;
     let batches = rows.iter().map(|r| r[0]).max().map_or(0, |b| i64::from(b) + 1);
     if let Some(row) = rows.iter().position(|r| r[0] < 0 || r[0] as usize >= BATCH_LIMIT) {
@@ -132,7 +137,7 @@ pub fn from_coordinates(rows: &[[i32; 4]], arena: &Arena, cancel: Cancel<'_>) ->
         }
         keyed.push((encode(Voxel { batch: batch as u32, cell: cell.map(|v| v as u32) }), index as u32));
     }
-    Voxels::from_keyed(keyed, rows.len(), cancel)
+    Ok(keyed)
 }
 
 #[cfg(test)]

@@ -20,8 +20,8 @@ def raises(kind, function, *words):
 
 def assertions():
     """The module's structs as C statements that fail to compile where they differ from the header's."""
-    structs = {"strided_view": ov3d._StridedView, "cloud": ov3d._Cloud, "session_desc": ov3d._SessionDesc,
-               "segment_desc": ov3d._SegmentDesc, "vocabulary_desc": ov3d._VocabularyDesc,
+    structs = {"strided_view": ov3d._StridedView, "cloud": ov3d._Cloud, "device_info": ov3d._DeviceInfo,
+               "session_desc": ov3d._SessionDesc, "segment_desc": ov3d._SegmentDesc, "vocabulary_desc": ov3d._VocabularyDesc,
                "model_info": ov3d._ModelInfo, "result_view": ov3d._ResultView, "timings": ov3d._Timings}
     lines = ["#include <openvocab3d.h>", f'_Static_assert(OV3D_ABI_VERSION == {ov3d.ABI_VERSION}, "ABI_VERSION");']
     for name, struct in structs.items():
@@ -42,6 +42,11 @@ def main(model_path, vocabulary_path, assertions_path):
     model, vocabulary = ov3d.Model(model_path), ov3d.Vocabulary(vocabulary_path)
     assert model.info["text_dim"] == 32 and model.info["text_space"] == "custom-32", model.info
     assert len(vocabulary) == 4
+
+    cpu, *others = ov3d.devices()
+    assert cpu["kind"] == "cpu" and cpu["usable"] and cpu["name"].startswith("CPU") and cpu["cuda_ordinal"] is None, cpu
+    assert others and all(device["kind"] == "cuda" and device["usable"] == (not device["reason"]) for device in others)
+    raises(ov3d.Error, lambda: ov3d.Session(model, device=len(others) + 1), "desc.device")
 
     session = ov3d.Session(model, threads=2)
     model.close()

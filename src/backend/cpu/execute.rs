@@ -10,15 +10,11 @@ use super::memory;
 use super::prepared::{PreparedNetwork, PreparedStep};
 use super::tensor::{Scratch, Tensor, Workers};
 use crate::arena::{Arena, Buffer};
-use crate::backend::{Control, FeatureSpace, Job, Outcome, Query, Scores, Stage, Trunk, Work};
+use crate::backend::{Control, FeatureSpace, Job, Outcome, Query, STAGES, Scores, Stage, Trunk, Work};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::TensorId;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Instant;
-
-/// The names of what a run does besides the network's steps.
-static STAGES: LazyLock<[Arc<str>; 5]> =
-    LazyLock::new(|| ["quantise", "levels", "kernel maps", "head", "features"].map(Arc::from));
 
 /// Measures stages and reports progress.
 struct Clock<'a> {
@@ -59,7 +55,7 @@ pub(super) fn execute(mut means: Means<'_>, job: &Job<'_>) -> Result<Outcome> {
     let [quantise, levels_stage, maps_stage, head_stage, features_stage] = &*STAGES;
     job.control.report(0.0)?;
 
-    memory::check_budget(job, memory::voxelise_bytes(job.input.points()))?;
+    job.check_budget(memory::voxelise_bytes(job.input.points()))?;
     let (voxels, origins) = coordinates::voxelise(&job.input, arena, cancel)?;
     clock.lap(quantise, Work::default())?;
     let levels = coordinates::levels(plan, &voxels, cancel)?;
@@ -71,7 +67,7 @@ pub(super) fn execute(mut means: Means<'_>, job: &Job<'_>) -> Result<Outcome> {
     let words_of = |tensor: TensorId| row_words(plan.tensor(tensor).channels, network.precisions[tensor.0]);
     let layout = Layout::new(&network, arena, |tensor| rows_of(tensor) * words_of(tensor))?;
     let working_bytes = memory::working_bytes(job, &voxels, &maps, &network, &layout, means.workers);
-    memory::check_budget(job, working_bytes)?;
+    job.check_budget(working_bytes)?;
     means.workers.reserve(memory::worker_len(job, &maps.levels, &network))?;
     means.scratch.reserve(layout.lens())?;
     let input = match plan.input {

@@ -9,7 +9,6 @@ use super::linear::block_len;
 use super::prepared::PreparedNetwork;
 use super::tensor::Workers;
 use crate::backend::{FeatureSpace, Job, Precision};
-use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Step, TensorId};
 use crate::sparse::{Levels, Voxels};
 
@@ -67,18 +66,4 @@ pub(super) fn worker_len(job: &Job<'_>, levels: &Levels, network: &PreparedNetwo
     let scores = job.scores.as_ref().map_or(0, head::score_len);
     let features = if job.features == Some(FeatureSpace::Text) { block_len(plan.head.text_dim()) } else { 0 };
     rounded.map(chunk).max().unwrap_or(0).max(scores).max(features)
-}
-
-/// An error if `needed` is over the job's budget.
-pub(super) fn check_budget(job: &Job<'_>, needed: u64) -> Result<()> {
-    match job.memory_budget {
-        Some(budget) if needed > budget => Err(Error::new(
-            ErrorKind::Budget,
-            format!(
-                "the run needs {needed} bytes but memory_budget is {budget}; raise it, ask for fewer outputs, use larger \
-                 voxels or split the cloud"
-            ),
-        )),
-        _ => Ok(()),
-    }
 }

@@ -14,7 +14,6 @@ mod level;
 mod linear;
 mod memory;
 mod packed;
-mod pool;
 mod prepared;
 mod simd;
 #[cfg(feature = "cli")]
@@ -24,13 +23,13 @@ mod tensor;
 
 pub use level::CpuLevel;
 
+use super::pool::Pool;
 use super::{Backend, HeadMatrix, Job, Outcome, Precision, PreparedHead, Query, Scores};
 use crate::arena::Arena;
 use crate::error::{Error, Result};
 use arithmetic::Arithmetic;
 use execute::Means;
 use parking_lot::Mutex;
-use pool::Pool;
 use std::sync::Arc;
 use tensor::{Scratch, Workers};
 

@@ -12,6 +12,7 @@ macro_rules! say {
 mod bench;
 mod convert;
 mod demo;
+mod devices;
 mod engine;
 mod formats;
 mod info;
@@ -36,6 +37,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Demo(demo::Args),
+    Devices(devices::Args),
     Segment(segment::Args),
     Convert(convert::Args),
     Info(info::Args),
@@ -54,6 +56,7 @@ fn say_line(line: std::fmt::Arguments<'_>) {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
+        Command::Devices(args) => devices::run(&args),
         Command::Segment(args) => segment::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Info(args) => info::run(&args),

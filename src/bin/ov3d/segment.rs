@@ -184,7 +184,7 @@ pub(crate) fn label(
     args: &RunArgs,
 ) -> Result<Labelled> {
     let names: Vec<String> = vocabulary.labels().iter().map(|label| label.name.clone()).collect();
-    let mut session = Session::new(model.clone(), args.engine.cpu())?;
+    let mut session = Session::on(model.clone(), args.engine.open()?);
     session.set_vocabulary(vocabulary)?;
     let frame = args.frame();
     let view = Cloud {

@@ -47,7 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         (Some(path), InputFeatures::Colors) => Some(formats::read_npy_f32(path)?.1),
         _ => None,
     };
-    let mut session = Session::new(model, args.engine.cpu())?;
+    let mut session = Session::on(model, args.engine.open()?);
     let progress = Progress::new("running");
     let report = |fraction| progress.report(fraction);
     let control = Control { progress: Some(&report), ..Control::default() };

@@ -1,0 +1,96 @@
+//! The backend of one session on one CUDA device.
+
+use super::context::{Context, Stream};
+use super::execute::{self, DeviceMemory, Target};
+use super::head::DeviceHead;
+use super::kernels::Kernels;
+use crate::arena::Arena;
+use crate::backend::pool::Pool;
+use crate::backend::{Backend, HeadMatrix, Job, Outcome, PreparedHead, Query, Scores, devices};
+use crate::error::{Error, ErrorKind, Result};
+use parking_lot::Mutex;
+use std::sync::Arc;
+
+/// Runs plans on a CUDA device: FP16 features and weights, FP32 sums.
+#[derive(Debug)]
+pub struct CudaBackend {
+    ordinal: u32,
+    name: String,
+    kernels: Kernels,
+    /// Taken by a run and given back at its end; a run beside it starts with none.
+    memory: Mutex<Option<DeviceMemory>>,
+    arena: Arena,
+    stream: Stream,
+    /// The thread that tasks of the session run on.
+    pool: Pool,
+}
+
+impl CudaBackend {
+    /// A backend on CUDA device `ordinal`; an error is the reason why the device cannot be used.
+    pub fn new(ordinal: u32) -> Result<Self> {
+        let device = devices().iter().find(|device| device.cuda_ordinal == Some(ordinal));
+        let device = device.ok_or_else(|| Error::argument(format!("there is no CUDA device {ordinal}")))?;
+        if let Some(reason) = &device.obstacle {
+            return Err(Error::new(ErrorKind::Unsupported, format!("'{}' cannot be used: {reason}", device.name)));
+        }
+        let context = Context::new(ordinal)?;
+        let kernels = Kernels::load(&context)?;
+        let stream = Stream::new(&context)?;
+        let name = device.name.clone();
+        let (memory, arena) = (Mutex::default(), Arena::keeping());
+        Ok(Self { ordinal, name, kernels, memory, arena, stream, pool: Pool::new(1)? })
+    }
+
+    fn target(&self) -> Target<'_> {
+        Target { ordinal: self.ordinal, kernels: &self.kernels, stream: &self.stream, arena: &self.arena }
+    }
+
+    /// Calls `run` with the session's memory.
+    fn with_memory<T>(&self, run: impl FnOnce(&mut DeviceMemory) -> Result<T>) -> Result<T> {
+        // Once for the whole run: the calls within find the context current.
+        let _entered = self.stream.context().enter()?;
+        let kept = self.memory.lock().take();
+        let mut memory = match kept {
+            Some(memory) => memory,
+            None => DeviceMemory::new(&self.stream)?,
+        };
+        let result = run(&mut memory);
+        *self.memory.lock() = Some(memory);
+        self.arena.trim();
+        result
+    }
+}
+
+impl Backend for CudaBackend {
+    fn prepare_head(&self, matrix: &HeadMatrix) -> Result<PreparedHead> {
+        Ok(PreparedHead(Arc::new(DeviceHead::new(&self.stream, self.ordinal, matrix)?)))
+    }
+
+    fn execute(&self, job: &Job<'_>) -> Result<Outcome> {
+        self.with_memory(|memory| execute::execute(self.target(), job, memory))
+    }
+
+    fn query(&self, query: &Query<'_>) -> Result<Scores> {
+        self.with_memory(|memory| execute::query(self.target(), query, memory))
+    }
+
+    fn spawn(&self, task: Box<dyn FnOnce() + Send>) {
+        self.pool.threads.spawn(task);
+    }
+
+    fn arena(&self) -> &Arena {
+        &self.arena
+    }
+
+    fn held_bytes(&self) -> u64 {
+        self.memory.lock().as_ref().map_or(0, DeviceMemory::bytes) + self.arena.held_bytes()
+    }
+
+    fn threads(&self) -> usize {
+        self.pool.threads.current_num_threads()
+    }
+
+    fn describe(&self) -> String {
+        format!("CUDA device {}, {}, f16", self.ordinal, self.name)
+    }
+}

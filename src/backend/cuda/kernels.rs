@@ -1,0 +1,115 @@
+//! Every kernel of the backend, loaded for one device, and the queue that they are put into.
+
+use super::context::{Context, Stream};
+use super::convolution::shared_bytes;
+use super::images::Images;
+use super::module::{Argument, Function, Grid, Module};
+use crate::error::{Error, Result};
+use std::sync::Arc;
+
+/// Threads of a block of every kernel that gives a thread to an item.
+pub(super) const THREADS: u32 = 256;
+
+/// Threads of a block of the convolutions and the head.
+pub(super) const FEW_THREADS: u32 = 128;
+
+macro_rules! kernels {
+    ($($module:ident { $($name:ident: $threads:expr $(, $shared:expr)?;)* })*) => {
+        /// The kernels by name, `ov3d_` left out.
+        #[derive(Debug)]
+        pub(super) struct Kernels {
+            $($(pub(super) $name: Function,)*)*
+        }
+
+        impl Kernels {
+            /// Loads the images that suit the context's device.
+            pub(super) fn load(context: &Arc<Context>) -> Result<Self> {
+                let images = Images::embedded()?;
+                $(let $module = Module::load(context, &images, stringify!($module))?;)*
+                Ok(Self {
+                    $($($name: $module.function(concat!("ov3d_", stringify!($name)), $threads)?$(.with_shared($shared)?)?,)*)*
+                })
+            }
+        }
+    };
+}
+
+kernels! {
+    keys {
+        cell_bounds: THREADS;
+        cell_shift: THREADS;
+        point_keys: THREADS;
+    }
+    sort {
+        sort_plan: 32;
+        sort_count: THREADS;
+        sort_offsets: THREADS;
+        sort_scatter: THREADS;
+    }
+    levels {
+        level_count: THREADS;
+        level_offsets: THREADS;
+        level_write: THREADS;
+    }
+    neighbours {
+        block_occupancy: THREADS;
+        search_neighbours: THREADS;
+        block_neighbours: THREADS;
+    }
+    maps {
+        map_keys: THREADS;
+        map_tables: THREADS;
+    }
+    input {
+        voxel_features: THREADS;
+    }
+    stem {
+        stem_ones: THREADS;
+        stem_features: THREADS;
+    }
+    convolution {
+        convolution_32: FEW_THREADS, shared_bytes(32);
+        convolution_64: FEW_THREADS, shared_bytes(64);
+        convolution_96: FEW_THREADS, shared_bytes(96);
+        convolution_128: FEW_THREADS, shared_bytes(128);
+        convolution_finish: FEW_THREADS;
+    }
+    head {
+        head_best_32: FEW_THREADS, shared_bytes(32);
+        head_best_64: FEW_THREADS, shared_bytes(64);
+        head_best_96: FEW_THREADS, shared_bytes(96);
+        head_labels: FEW_THREADS;
+        head_rank: FEW_THREADS;
+        head_lift: FEW_THREADS;
+    }
+}
+
+/// Where a run puts its launches: one stream, in order.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Queue<'a> {
+    pub(super) kernels: &'a Kernels,
+    pub(super) stream: &'a Stream,
+}
+
+impl Queue<'_> {
+    /// Launches `function`.
+    ///
+    /// # Safety
+    /// As for [`Function::launch`].
+    pub(super) unsafe fn launch(&self, function: &Function, grid: Grid, arguments: &[Argument<'_>]) -> Result<()> {
+        // SAFETY: the caller vouches for the arguments.
+        unsafe { function.launch(grid, self.stream, arguments) }
+    }
+}
+
+/// Blocks for a thread per item.
+pub(super) fn blocks_for(items: usize) -> Result<u32> {
+    tiles_for(items, THREADS as usize)
+}
+
+/// Blocks of `tile` items each.
+pub(super) fn tiles_for(items: usize, tile: usize) -> Result<u32> {
+    // The limit of a grid along x.
+    let blocks = u32::try_from(items.div_ceil(tile)).ok().filter(|&blocks| blocks <= i32::MAX as u32);
+    blocks.ok_or_else(|| Error::internal(format!("{items} items exceed what one launch can cover")))
+}
