@@ -52,7 +52,7 @@ pub const OV3D_VERSION_MINOR: u32 = 1;
 pub const OV3D_VERSION_PATCH: u32 = 0;
 /// Number of the binary interface this header describes. It grows when functions or fields are added; a library of a
 /// higher number serves clients of a lower one.
-pub const OV3D_ABI_VERSION: u32 = 1;
+pub const OV3D_ABI_VERSION: u32 = 2;
 
 /// Number of the binary interface of the loaded library; compare with `OV3D_ABI_VERSION`. Any thread.
 #[unsafe(no_mangle)]
