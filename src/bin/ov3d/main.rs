@@ -13,14 +13,17 @@ mod bench;
 mod convert;
 mod demo;
 mod engine;
+mod eval;
 mod formats;
 mod info;
 mod picture;
 mod progress;
+mod query;
 mod report;
 mod segment;
 mod verify;
 mod vocab;
+mod words;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -36,7 +39,9 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Demo(demo::Args),
-    Segment(segment::Args),
+    Segment(Box<segment::Args>),
+    Query(Box<query::Args>),
+    Eval(eval::Args),
     Convert(convert::Args),
     Info(info::Args),
     Vocab(vocab::Args),
@@ -55,6 +60,8 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
         Command::Segment(args) => segment::run(&args),
+        Command::Query(args) => query::run(&args),
+        Command::Eval(args) => eval::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Vocab(args) => vocab::run(&args),
