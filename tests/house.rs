@@ -10,10 +10,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The floors, top to bottom; those on one line may import each other.
-const FLOORS: [&[&str]; 11] = [
+const FLOORS: [&[&str]; 12] = [
     &["ffi"],
     &["train"],
     &["session", "pipeline"],
+    &["text"],
     &["model"],
     &["backend"],
     &["plan"],
