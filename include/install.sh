@@ -93,5 +93,6 @@ fill openvocab3d.pc.in "$to/lib/pkgconfig/openvocab3d.pc"
 fill openvocab3d-config.cmake.in "$cmake/openvocab3d-config.cmake"
 fill openvocab3d-config-version.cmake.in "$cmake/openvocab3d-config-version.cmake"
 install -m 644 "$root/LICENSE" "$root/LICENSE-MIT" "$root/LICENSE-APACHE" "$doc"
+install -m 644 "$root/src/text/merges.LICENSE" "$doc/LICENSE-CLIP"
 
 echo "installed libopenvocab3d $version in $to"

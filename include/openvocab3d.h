@@ -1,6 +1,6 @@
 /* openvocab3d.h - open-vocabulary 3D segmentation of point clouds. This file is the manual of the C interface.
  *
- * Use. Load a model, make or load a vocabulary, create a session, set the vocabulary, segment clouds, read labels, free.
+ * Use. Load a model, make a vocabulary of words or load one, create a session, set the vocabulary, segment clouds, read labels, free.
  * examples/c/hello.c is the whole of it. Link with -lopenvocab3d, or dlopen libopenvocab3d.so.0.1.
  *
  * Statuses. Functions that can fail return an ov3d_status: OV3D_OK or a negative OV3D_ERROR_*. ov3d_last_error copies
@@ -11,8 +11,8 @@
  * a program built against an older header then goes on working with a newer library. A descriptor pointer may be NULL for
  * defaults.
  *
- * Handles. ov3d_model, ov3d_vocabulary and ov3d_result may be used from any thread, several at once; an ov3d_session takes
- * one call at a time. Every object keeps what it uses: free a handle as soon as you do not need it yourself. Freeing NULL
+ * Handles. ov3d_model, ov3d_text_encoder, ov3d_vocabulary and ov3d_result may be used from any thread, several at once; an
+ * ov3d_session takes one call at a time. Every object keeps what it uses: free a handle as soon as you do not need it yourself. Freeing NULL
  * does nothing; otherwise NULL where a handle is needed is OV3D_ERROR_INVALID_ARGUMENT, and a handle that is stale, of
  * another kind or no handle at all is OV3D_ERROR_INVALID_HANDLE (in a _free function a line in the log), never a crash.
  *
@@ -55,6 +55,18 @@
 
 // The network reads colours.
 #define OV3D_INPUT_COLORS 1
+
+// Weights in FP16: text encoders alone, whose sums are FP32.
+#define OV3D_PRECISION_F16 3
+
+// A text of more tokens than the tower reads (77 with start and end in CLIP) is `OV3D_ERROR_INVALID_ARGUMENT`.
+#define OV3D_OVERFLOW_REFUSE 0
+
+// Of such a text the last tokens are left out.
+#define OV3D_OVERFLOW_TRUNCATE 1
+
+// Texts are encoded as they are, without a template.
+#define OV3D_VOCABULARY_BARE 1
 
 // 32-bit floats.
 #define OV3D_DTYPE_F32 1
@@ -134,6 +146,9 @@ typedef struct ov3d_result_s ov3d_result_s;
 
 // Opaque.
 typedef struct ov3d_session_s ov3d_session_s;
+
+// Opaque.
+typedef struct ov3d_text_encoder_s ov3d_text_encoder_s;
 
 // Opaque.
 typedef struct ov3d_vocabulary_s ov3d_vocabulary_s;
@@ -220,17 +235,67 @@ typedef struct ov3d_model_info {
 // needs it is created: sessions keep what they use.
 typedef struct ov3d_model_s *ov3d_model;
 
-// How embeddings make a vocabulary.
+// How a text encoder is loaded.
+typedef struct ov3d_text_encoder_desc {
+    // Set by `ov3d_text_encoder_desc_init`.
+    uint32_t struct_size;
+    // Threads of the encoder's own pool; 0 (default) for all of the machine's.
+    uint32_t threads;
+    // The width at which weights are kept: `OV3D_PRECISION_DEFAULT` (default) for that of the file, or
+    // `OV3D_PRECISION_F32`, `OV3D_PRECISION_BF16`, `OV3D_PRECISION_F16`. Sums are FP32.
+    int32_t precision;
+    // `OV3D_OVERFLOW_REFUSE` (default) or `OV3D_OVERFLOW_TRUNCATE`.
+    int32_t overflow;
+    // Name of the text space; NULL (default) for the one that the file's sizes and `config.json` tell.
+    const char *text_space;
+    // Must be 0.
+    uint32_t flags;
+    // Zero.
+    uint32_t reserved;
+} ov3d_text_encoder_desc;
+
+// What a text encoder is. The string lives until the encoder is freed.
+typedef struct ov3d_text_encoder_info {
+    // Set by `ov3d_text_encoder_info_init`.
+    uint32_t struct_size;
+    // Width of an embedding.
+    uint32_t dim;
+    // Most tokens of a text, start and end included.
+    uint32_t context;
+    // Zero.
+    uint32_t reserved;
+    // Bytes of the weights in memory.
+    uint64_t weight_bytes;
+    // Name of the text space, such as `"clip-vit-l14-336"`.
+    const char *text_space;
+} ov3d_text_encoder_info;
+
+// CLIP's tokeniser and a text tower. Immutable; any thread may use it, several at once. Vocabularies made with it do not
+// need it any more.
+typedef struct ov3d_text_encoder_s *ov3d_text_encoder;
+
+// How embeddings or texts make a vocabulary.
 typedef struct ov3d_vocabulary_desc {
     // Set by `ov3d_vocabulary_desc_init`.
     uint32_t struct_size;
-    // Must be 0.
+    // `OV3D_VOCABULARY_BARE` or 0.
     uint32_t flags;
-    // Name of the text space, to be compared with the model's; NULL (default) fits any model of the same width.
+    // Name of the text space of embeddings, to be compared with the model's; NULL (default) fits any model of the same
+    // width. Texts have that of their encoder.
     const char *text_space;
     // `[count]` the label each row stands for, from 0 without gaps: rows of one label are its prompts, and the best of
     // them is its score. NULL (default): every row is a label of its own. The label's name is that of its first row.
     const uint32_t *label_of_row;
+    // What texts are put into before they are encoded, `{}` standing for the text; the embeddings of several templates are
+    // averaged. NULL (default): `a {} in a scene`, as published.
+    const char *const *templates;
+    // Number of templates.
+    uint64_t template_count;
+    // The label that points get whose best score is below `other_threshold`; `OV3D_LABEL_NONE` (default) for none. It is
+    // a label like the others besides.
+    int32_t other_label;
+    // In the unit of the scores asked for: dot products, cosines, or shares of a softmax.
+    float other_threshold;
 } ov3d_vocabulary_desc;
 
 // Labels with text embeddings. Immutable; any thread may use it; sessions and results keep what they use.
@@ -545,6 +610,35 @@ ov3d_status ov3d_model_info_get(ov3d_model model, struct ov3d_model_info *info);
 // Frees `model`. NULL is fine; a stale handle is a line in the log. Sessions made from it go on working.
 void ov3d_model_free(ov3d_model model);
 
+// Fills at most `size` bytes of `desc` with defaults and sets `struct_size`; pass `sizeof(ov3d_text_encoder_desc)`.
+void ov3d_text_encoder_desc_init(struct ov3d_text_encoder_desc *desc, size_t size);
+
+// Fills at most `size` bytes of `info` with defaults and sets `struct_size`; pass `sizeof(ov3d_text_encoder_info)`.
+void ov3d_text_encoder_info_init(struct ov3d_text_encoder_info *info, size_t size);
+
+// Reads a CLIP text model in Hugging Face's safetensors layout (`text_model.*`, `text_projection.weight`). `path` (UTF-8)
+// is the file, or the folder of `model.safetensors`; `config.json` beside it is read if there is one. `desc` NULL means
+// defaults. On success `*encoder` is a handle that the caller owns; on failure it is untouched. Statuses:
+// `OV3D_ERROR_IO`, `OV3D_ERROR_FORMAT`, `OV3D_ERROR_UNSUPPORTED`, `OV3D_ERROR_OUT_OF_MEMORY`. Any thread.
+ov3d_status ov3d_text_encoder_load(const char *path,
+                                   const struct ov3d_text_encoder_desc *desc,
+                                   ov3d_text_encoder *encoder);
+
+// Describes `encoder`. Any thread.
+ov3d_status ov3d_text_encoder_info_get(ov3d_text_encoder encoder, struct ov3d_text_encoder_info *info);
+
+// Writes the embeddings of `count` UTF-8 texts, as they are, to `out[0..count * dim]`: rows of unit length. `capacity` is
+// what `out` holds, in floats; `OV3D_ERROR_CAPACITY` names what is needed. A text's embedding has the same bits whatever
+// texts are encoded beside it. Any thread, several at once.
+ov3d_status ov3d_text_encoder_encode(ov3d_text_encoder encoder,
+                                     const char *const *texts,
+                                     size_t count,
+                                     float *out,
+                                     size_t capacity);
+
+// Frees `encoder`. NULL is fine; a stale handle is a line in the log. Vocabularies made with it go on working.
+void ov3d_text_encoder_free(ov3d_text_encoder encoder);
+
 // Fills at most `size` bytes of `desc` with defaults and sets `struct_size`; pass `sizeof(ov3d_vocabulary_desc)`.
 void ov3d_vocabulary_desc_init(struct ov3d_vocabulary_desc *desc, size_t size);
 
@@ -557,6 +651,23 @@ ov3d_status ov3d_vocabulary_from_embeddings(const float *embeddings,
                                             const char *const *names,
                                             const struct ov3d_vocabulary_desc *desc,
                                             ov3d_vocabulary *vocabulary);
+
+// A vocabulary of `count` UTF-8 texts in the encoder's text space: names that go into the published template, or what
+// `desc` says. On success `*vocabulary` is a handle that the caller owns. Statuses: `OV3D_ERROR_INVALID_ARGUMENT` (a
+// NULL, a text of too many tokens, a template without `{}`), `OV3D_ERROR_OUT_OF_MEMORY`. Any thread.
+ov3d_status ov3d_vocabulary_from_texts(ov3d_text_encoder encoder,
+                                       const char *const *texts,
+                                       size_t count,
+                                       const struct ov3d_vocabulary_desc *desc,
+                                       ov3d_vocabulary *vocabulary);
+
+// A vocabulary of the published label set `name` with its prompts, in the encoder's text space: `"scannet20"`,
+// `"scannet200"`, `"matterport21"`, `"matterport40"`, `"matterport80"`, `"matterport160"`, `"nuscenes16"` or `"replica"`.
+// Of `desc` the templates, the flags and the label of other points count. Otherwise as `ov3d_vocabulary_from_texts`.
+ov3d_status ov3d_vocabulary_from_preset(ov3d_text_encoder encoder,
+                                        const char *name,
+                                        const struct ov3d_vocabulary_desc *desc,
+                                        ov3d_vocabulary *vocabulary);
 
 // Reads the vocabulary file at `path` (UTF-8). On success `*vocabulary` is a handle that the caller owns. Statuses:
 // `OV3D_ERROR_IO`, `OV3D_ERROR_FORMAT`, `OV3D_ERROR_UNSUPPORTED`, `OV3D_ERROR_OUT_OF_MEMORY`. Any thread.

@@ -145,6 +145,14 @@ Expected<T> first(Call call) {
     return made<T>(call);
 }
 
+inline std::vector<const char *> pointers(const std::vector<std::string> &texts) {
+    std::vector<const char *> pointers;
+    for (const std::string &text : texts) {
+        pointers.push_back(text.c_str());
+    }
+    return pointers;
+}
+
 // A descriptor with its defaults.
 template <typename T, void (*Init)(T *, std::size_t)>
 T initialised() {
@@ -194,6 +202,9 @@ private:
 // Descriptors with their defaults, to be changed and handed on.
 inline ov3d_session_desc session_options() { return detail::initialised<ov3d_session_desc, ov3d_session_desc_init>(); }
 inline ov3d_segment_desc segment_options() { return detail::initialised<ov3d_segment_desc, ov3d_segment_desc_init>(); }
+inline ov3d_text_encoder_desc text_encoder_options() {
+    return detail::initialised<ov3d_text_encoder_desc, ov3d_text_encoder_desc_init>();
+}
 inline ov3d_vocabulary_desc vocabulary_options() {
     return detail::initialised<ov3d_vocabulary_desc, ov3d_vocabulary_desc_init>();
 }
@@ -323,6 +334,39 @@ public:
     }
 };
 
+// CLIP's tokeniser and a text tower. Any thread, several at once; vocabularies made with it do not need it any more.
+class TextEncoder : public Handle<ov3d_text_encoder, ov3d_text_encoder_free> {
+public:
+    using Handle::Handle;
+
+    // The safetensors file, or the folder of model.safetensors.
+    static Expected<TextEncoder> load(const std::string &path,
+                                      const ov3d_text_encoder_desc &options = text_encoder_options()) {
+        return detail::first<TextEncoder>(
+            [&](ov3d_text_encoder *out) { return ov3d_text_encoder_load(path.c_str(), &options, out); });
+    }
+    // Its string lives as long as the encoder.
+    Expected<ov3d_text_encoder_info> info() const {
+        return detail::filled<ov3d_text_encoder_info, ov3d_text_encoder_info_init>(
+            [&](ov3d_text_encoder_info *out) { return ov3d_text_encoder_info_get(get(), out); });
+    }
+    // A row of unit length for every text, row after row.
+    Expected<std::vector<float>> encode(const std::vector<std::string> &texts) const {
+        Expected<ov3d_text_encoder_info> about = info();
+        if (!about) {
+            return about.status();
+        }
+        std::vector<float> rows(texts.size() * about->dim);
+        const std::vector<const char *> pointers = detail::pointers(texts);
+        Status status =
+            Status::of(ov3d_text_encoder_encode(get(), pointers.data(), texts.size(), rows.data(), rows.size()));
+        if (!status) {
+            return status;
+        }
+        return rows;
+    }
+};
+
 // Labels with their text embeddings. Any thread; sessions and results keep what they use of it.
 class Vocabulary : public Handle<ov3d_vocabulary, ov3d_vocabulary_free> {
 public:
@@ -343,12 +387,24 @@ public:
             return Status(OV3D_ERROR_MISMATCH, std::to_string(embeddings.size()) + " floats do not divide into " +
                                                    std::to_string(rows) + " rows; give each name one row");
         }
-        std::vector<const char *> pointers;
-        for (const std::string &name : names) {
-            pointers.push_back(name.c_str());
-        }
+        const std::vector<const char *> pointers = detail::pointers(names);
         return detail::first<Vocabulary>([&](ov3d_vocabulary *out) {
             return ov3d_vocabulary_from_embeddings(embeddings.data(), rows, dim, pointers.data(), &options, out);
+        });
+    }
+    // Words, put into the published template unless the options say otherwise.
+    static Expected<Vocabulary> from_texts(const TextEncoder &encoder, const std::vector<std::string> &texts,
+                                           const ov3d_vocabulary_desc &options = vocabulary_options()) {
+        const std::vector<const char *> pointers = detail::pointers(texts);
+        return detail::first<Vocabulary>([&](ov3d_vocabulary *out) {
+            return ov3d_vocabulary_from_texts(encoder.get(), pointers.data(), texts.size(), &options, out);
+        });
+    }
+    // A published label set, such as "scannet20".
+    static Expected<Vocabulary> from_preset(const TextEncoder &encoder, const std::string &name,
+                                            const ov3d_vocabulary_desc &options = vocabulary_options()) {
+        return detail::first<Vocabulary>([&](ov3d_vocabulary *out) {
+            return ov3d_vocabulary_from_preset(encoder.get(), name.c_str(), &options, out);
         });
     }
     Status save(const std::string &path) const { return Status::of(ov3d_vocabulary_save(get(), path.c_str())); }

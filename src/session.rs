@@ -119,7 +119,7 @@ impl Session {
         control: Control<'_>,
     ) -> Result<Segmentations> {
         let folded = self.check(clouds, options)?;
-        let scoring = folded.scoring(options);
+        let (scoring, other) = (folded.scoring(options), folded.vocabulary.other());
         let run = |rotation_scale: Option<[[f64; 3]; 3]>, control: Control<'_>| -> Result<Outcome> {
             let request = ScoreRequest {
                 head: folded.head(options.similarity),
@@ -148,7 +148,7 @@ impl Session {
         let Some(augmentation) = &options.augmentation else {
             let outcome = run(None, control)?;
             self.memory.record(outcome.working_bytes);
-            return split(outcome, lengths, options, self.model.plan(), arena);
+            return Ok(split(outcome, lengths, options, self.model.plan(), arena)?.falling_back(other));
         };
         let lengths = arena.collected(lengths, "the sizes of the clouds")?;
         let transforms = augmentation.transforms();
@@ -163,7 +163,7 @@ impl Session {
             Ok(outcome)
         });
         self.memory.record(needed);
-        summed
+        Ok(summed?.falling_back(other))
     }
 
     /// Scores a finished run anew for another vocabulary, without running the network. `voxel_of_point` is that of the
@@ -198,6 +198,7 @@ impl Session {
         let query = Query { trunk: &kept.trunk, voxels: kept.voxels.clone(), voxel_of_point, request, control };
         let scores = self.backend.query(&query)?;
         let mut result = from_scores(&scores, 0..voxel_of_point.len(), options.kept_labels(), arena)?;
+        result.fall_back(folded.vocabulary.other());
         result.voxel_of_point = arena.collected(voxel_of_point.iter().copied(), "the voxels of the points")?;
         result.logits = scores.logits;
         Ok(result)

@@ -28,6 +28,7 @@ const MISUSE: [&str; 9] = [
 ];
 const BEHAVIOUR: [&str; 4] = ["check.c", "behaviour.c", "behaviour_runs.c", "behaviour_timing.c"];
 const THREADS: [&str; 2] = ["check.c", "threads.c"];
+const TEXTS: [&str; 2] = ["check.c", "texts.c"];
 const FAULTS: [&str; 3] = ["check.c", "faults.c", "panics.c"];
 
 /// Noisy machines may take longer than the promised 20 ms.
@@ -54,6 +55,14 @@ fn the_interface_behaves() {
     assert!(worst <= LONGEST_CANCEL_MS, "a cancel took {worst} ms");
     let growth = number_before(&text, " kB more after 1000 rounds");
     assert!(growth <= MOST_GROWTH_KB, "{growth} kB more after 1000 rounds");
+}
+
+#[test]
+fn words_become_vocabularies() {
+    let _loud = kit::loud();
+    let text = run(Program::new(&TEXTS, scratch("texts").join("texts")).build().arg(files::folder()));
+    print!("{text}");
+    assert!(number_before(&text, " cases") >= 100.0, "{text}");
 }
 
 #[test]

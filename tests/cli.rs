@@ -4,6 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests fail by panicking")]
 
 mod support;
+#[allow(dead_code, reason = "the tool needs one small tower")]
+#[path = "text/towers.rs"]
+mod towers;
 
 use openvocab3d::model::{InputFeatures, Model, WeightDtype};
 use std::path::{Path, PathBuf};
@@ -164,9 +167,84 @@ fn from_words_to_labels() {
     assert!(bad(&segment(&path("model"), "names.txt")).contains("PLY"));
 }
 
+/// A tower into the space of a small network, a cloud, and the tool's commands about words.
+#[test]
+fn from_words_to_labels_and_heat() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let params = random_params([8, 8, 16, 16, 16, 16, 8, 8], 4, [1; 8], 3, 24, false, 5);
+    write_state_dict(&path("checkpoint"), &params);
+    good(&["convert", text(&path("checkpoint")), "-o", text(&path("model")), "--voxel-size", "0.05"]);
+    let shape = towers::Shape { name: "", width: 32, heads: 2, layers: 2, inner: 48, dim: 24, activation: "gelu" };
+    shape.save(&path("tower"), "F16");
+    let (tower, model, cloud) = (path("tower"), path("model"), path("cloud.npy"));
+    let points = surface_coordinates(8, 200);
+    write_npy(&cloud, &[200, 3], points.iter().flat_map(|c| [c[1], c[2], c[3]]).map(|v| f64::from(v) * 0.02));
+
+    // Vocabularies of words and presets, joined, listed, compared.
+    let (words, preset, both) = (path("words"), path("preset"), path("both"));
+    std::fs::write(path("names.txt"), "sofa\n\nvehicle = car; pick-up truck\n").unwrap();
+    let make = ["vocab", "make", "--encoder", text(&tower)];
+    let with = |more: &[&str]| good(&[&make[..], more].concat());
+    let other = ["--other", "nothing", "--threshold", "-0.5", "--text", "lamp", "--notice", "mine"];
+    with(&[&["--names", text(&path("names.txt")), "-o", text(&words)], &other[..]].concat());
+    let listed = good(&["vocab", "list", text(&words)]);
+    for part in [
+        "lamp  (a lamp in a scene)",
+        "a car in a scene; a pick-up truck in a scene",
+        "nothing  for scores below -0.5",
+        "mine",
+    ] {
+        assert!(listed.contains(part), "{part} in {listed}");
+    }
+    with(&["--preset", "nuscenes16", "--template", "a {}", "--template", "the {}", "--half", "-o", text(&preset)]);
+    assert!(good(&["vocab", "list", text(&preset)]).contains("a barricade | the barricade"));
+    good(&["vocab", "merge", text(&words), text(&preset), "-o", text(&both)]);
+    assert_eq!(good(&["vocab", "list", text(&both)]).lines().filter(|line| line.contains("  ")).count(), 20);
+    assert!(good(&["vocab", "nearest", text(&both), "Sofa", "-c", "1"]).contains("1.000  sofa"));
+    assert!(good(&["vocab", "nearest", text(&both), "a car", "--encoder", text(&tower)]).lines().count() == 10);
+    good(&["vocab", "similarity", text(&both), "-o", text(&path("similarity.png"))]);
+
+    // Words on the command line, encoded or looked up; the same labels either way.
+    let segment = |more: &[&str]| {
+        let files =
+            ["segment", text(&cloud), "-m", text(&model), "--labels", text(&path("labels.npy"))].map(str::to_owned);
+        let more: Vec<String> = files.into_iter().chain(more.iter().map(|a| (*a).to_owned())).collect();
+        good(&more);
+        std::fs::read(path("labels.npy")).unwrap()
+    };
+    let encoded = segment(&["--encoder", text(&tower), "--text", "sofa", "--text", "lamp"]);
+    assert_eq!(segment(&["--vocab", text(&words), "--text", "sofa", "--text", "lamp"]), encoded);
+    let message = bad(&["segment", text(&cloud), "-m", text(&model), "--vocab", text(&words), "--text", "sofa bed"]);
+    assert!(message.contains("sofa bed") && message.contains("'sofa'") && message.contains("--encoder"), "{message}");
+    assert!(bad(&["segment", text(&cloud), "-m", text(&model), "--text", "sofa"]).contains("--vocab"));
+
+    // Heat maps, one a text.
+    let (heat, picture) = (path("heat.ply"), path("heat.png"));
+    let query = ["query", text(&cloud), "-m", text(&model), "-o", text(&heat), "--picture", text(&picture)];
+    let printed = good(&[&query[..], &["--encoder", text(&tower), "--text", "sofa"]].concat());
+    assert!(printed.contains("above 50 %") && heat.exists() && picture.exists(), "{printed}");
+    let texts = ["--vocab", text(&both), "--text", "lamp", "--text", "car", "--against", "sofa"];
+    good(&[&query[..], &texts[..]].concat());
+    let second = std::fs::read(path("heat-1.ply")).unwrap();
+    assert!(String::from_utf8_lossy(&second[..120]).contains("relevance of car"));
+    assert!(bad(&query).contains("--text"));
+
+    // What was predicted, against itself and against the truth of another.
+    let labels = path("labels.npy");
+    let eval = ["eval", "--predicted", text(&labels), "--truth", text(&labels), "--vocab", text(&words)];
+    let printed = good(&[&eval[..], &["--json", text(&path("eval.json"))]].concat());
+    assert!(printed.contains("mean of all (4)") && printed.contains("200 points"), "{printed}");
+    let summary: serde_json::Value = serde_json::from_slice(&std::fs::read(path("eval.json")).unwrap()).unwrap();
+    assert_eq!(summary["means"][0]["iou_of_present"], 1.0);
+    std::fs::write(path("truth.txt"), "7\n".repeat(200)).unwrap();
+    let truth = path("truth.txt");
+    assert!(bad(&[&eval[..4], &[text(&truth), "--vocab", text(&words)]].concat()).contains("label 7 of 4"));
+}
+
 #[test]
 fn help_has_examples() {
-    for command in ["demo", "segment", "convert", "info", "verify"] {
+    for command in ["demo", "segment", "query", "eval", "convert", "info", "verify"] {
         let help = good(&[command, "--help"]);
         assert!(help.contains("Example") && help.contains(&format!("ov3d {command}")), "{help}");
     }

@@ -4,6 +4,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests fail by panicking")]
 
+#[allow(dead_code, reason = "the consumers need one small tower")]
+#[path = "text/towers.rs"]
+mod towers;
+
 use openvocab3d::backend::cpu::CpuOptions;
 use openvocab3d::backend::{Control, FeatureSpace};
 use openvocab3d::cloud::{Cloud, GridOrigin};
@@ -53,6 +57,9 @@ fn installed() -> &'static Installed {
         };
         model().save(&installed.model, WeightDtype::F32).unwrap();
         vocabulary(model()).save(&installed.vocabulary).unwrap();
+        // A text tower into the model's space, beside the vocabulary.
+        let tower = towers::Shape { name: "", width: 32, heads: 2, layers: 1, inner: 32, dim: 32, activation: "gelu" };
+        tower.save(&installed.work.join("tower"), "BF16");
         run(install().arg(&installed.prefix));
         installed
     })
@@ -222,7 +229,7 @@ fn the_installed_tree_is_whole_and_moves() {
         size(&prefix.join("lib/libopenvocab3d.so")) < size(&library()) / 2,
         "the installed library is not stripped"
     );
-    for file in ["LICENSE", "LICENSE-MIT", "LICENSE-APACHE"] {
+    for file in ["LICENSE", "LICENSE-MIT", "LICENSE-APACHE", "LICENSE-CLIP"] {
         assert!(prefix.join("share/doc/openvocab3d").join(file).exists(), "{file}");
     }
     for file in ["include/openvocab3d.h", "include/openvocab3d.hpp"] {

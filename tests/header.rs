@@ -23,8 +23,19 @@ fn check(path: &str, want: &str) {
 fn header() -> String {
     let config = cbindgen::Config::from_file(root().join("cbindgen.toml")).unwrap();
     // The interface's files in the order of the manual, and no other: what else is public is Rust's own.
-    let nouns =
-        ["status", "last_error", "log", "device", "model", "vocabulary", "cloud", "segment", "session", "result"];
+    let nouns = [
+        "status",
+        "last_error",
+        "log",
+        "device",
+        "model",
+        "text_encoder",
+        "vocabulary",
+        "cloud",
+        "segment",
+        "session",
+        "result",
+    ];
     let builder = nouns.iter().fold(cbindgen::Builder::new().with_config(config), |builder, noun| {
         builder.with_src(root().join(format!("src/ffi/{noun}.rs")))
     });

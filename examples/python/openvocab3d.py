@@ -22,6 +22,9 @@ DTYPES = {np.dtype(np.float32): 1, np.dtype(np.float64): 2, np.dtype(np.uint8): 
 AXES_RIGHT_HANDED_Z_UP, AXES_LEFT_HANDED_Z_UP, AXES_RIGHT_HANDED_Y_UP, AXES_LEFT_HANDED_Y_UP, AXES_CAMERA = range(5)
 SIMILARITY_DOT, SIMILARITY_COSINE = range(2)
 GRID_MINIMUM, GRID_WORLD = range(2)
+PRECISION_DEFAULT, PRECISION_F32, PRECISION_BF16, PRECISION_F16 = range(4)
+OVERFLOW_REFUSE, OVERFLOW_TRUNCATE = range(2)
+VOCABULARY_BARE = 1
 OUTPUT_LOGITS, OUTPUT_TRUNK_FEATURES, OUTPUT_TEXT_FEATURES, OUTPUT_QUERYABLE = 1, 2, 4, 8
 LABEL_NONE = -1
 
@@ -68,7 +71,19 @@ class _SegmentDesc(ctypes.Structure):
 
 
 class _VocabularyDesc(ctypes.Structure):
-    _fields_ = [("struct_size", c_uint32), ("flags", c_uint32), ("text_space", c_char_p), ("label_of_row", c_void_p)]
+    _fields_ = [("struct_size", c_uint32), ("flags", c_uint32), ("text_space", c_char_p), ("label_of_row", c_void_p),
+                ("templates", c_void_p), ("template_count", c_uint64), ("other_label", c_int32),
+                ("other_threshold", c_float)]
+
+
+class _TextEncoderDesc(ctypes.Structure):
+    _fields_ = [("struct_size", c_uint32), ("threads", c_uint32), ("precision", c_int32), ("overflow", c_int32),
+                ("text_space", c_char_p), ("flags", c_uint32), ("reserved", c_uint32)]
+
+
+class _TextEncoderInfo(ctypes.Structure):
+    _fields_ = [("struct_size", c_uint32), ("dim", c_uint32), ("context", c_uint32), ("reserved", c_uint32),
+                ("weight_bytes", c_uint64), ("text_space", c_char_p)]
 
 
 class _ModelInfo(ctypes.Structure):
@@ -104,7 +119,13 @@ def _load():
             "vocabulary_load": [c_char_p, POINTER(c_void_p)],
             "vocabulary_from_embeddings":
                 [c_void_p, c_size_t, c_size_t, POINTER(c_char_p), POINTER(_VocabularyDesc), POINTER(c_void_p)],
+            "vocabulary_from_texts":
+                [c_void_p, POINTER(c_char_p), c_size_t, POINTER(_VocabularyDesc), POINTER(c_void_p)],
+            "vocabulary_from_preset": [c_void_p, c_char_p, POINTER(_VocabularyDesc), POINTER(c_void_p)],
             "vocabulary_save": [c_void_p, c_char_p],
+            "text_encoder_load": [c_char_p, POINTER(_TextEncoderDesc), POINTER(c_void_p)],
+            "text_encoder_info_get": [c_void_p, POINTER(_TextEncoderInfo)],
+            "text_encoder_encode": [c_void_p, POINTER(c_char_p), c_size_t, c_void_p, c_size_t],
             "session_create": [c_void_p, POINTER(_SessionDesc), POINTER(c_void_p)],
             "session_set_vocabulary": [c_void_p, c_void_p],
             "session_query": [c_void_p, c_void_p, c_void_p, POINTER(_SegmentDesc), POINTER(c_void_p)],
@@ -117,10 +138,11 @@ def _load():
         },
         c_char_p: {"version": [], "status_name": [c_int32], "vocabulary_name": [c_void_p, c_size_t]},
         c_size_t: {"last_error": [c_char_p, c_size_t], "vocabulary_size": [c_void_p]},
-        None: {f"{noun}_free": [c_void_p] for noun in ("model", "vocabulary", "session", "result")}
+        None: {f"{noun}_free": [c_void_p] for noun in
+               ("model", "text_encoder", "vocabulary", "session", "result")}
             | {f"{struct}_init": [c_void_p, c_size_t] for struct in
-               ("cloud", "device_info", "session_desc", "segment_desc", "vocabulary_desc", "model_info", "result_view",
-                "timings")},
+               ("cloud", "device_info", "session_desc", "segment_desc", "vocabulary_desc", "text_encoder_desc",
+                "text_encoder_info", "model_info", "result_view", "timings")},
     }
     for result, functions in signatures.items():
         for name, arguments in functions.items():
@@ -204,6 +226,30 @@ class Model(_Handle):
         return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
 
 
+class TextEncoder(_Handle):
+    """CLIP's tokeniser and a text tower: a safetensors file, or the folder of model.safetensors."""
+
+    _free = _library.ov3d_text_encoder_free
+
+    def __init__(self, path, **options):
+        desc = _initialised(_TextEncoderDesc, "text_encoder_desc", **options)
+        self._handle = _made(_library.ov3d_text_encoder_load, os.fsencode(path), desc)
+
+    @property
+    def info(self):
+        """What it is, as a dictionary: dim, context, weight_bytes, text_space."""
+        info = _initialised(_TextEncoderInfo, "text_encoder_info")
+        _check(_library.ov3d_text_encoder_info_get(self._handle, info))
+        return {"dim": info.dim, "context": info.context, "weight_bytes": info.weight_bytes,
+                "text_space": info.text_space.decode()}
+
+    def encode(self, texts):
+        """[texts, dim] float32 embeddings of unit length."""
+        rows = np.empty((len(texts), self.info["dim"]), np.float32)
+        _check(_library.ov3d_text_encoder_encode(self._handle, _strings(texts), len(texts), rows.ctypes.data, rows.size))
+        return rows
+
+
 class Vocabulary(_Handle):
     """Labels with their text embeddings; `names` lists them."""
 
@@ -218,11 +264,29 @@ class Vocabulary(_Handle):
         rows = np.ascontiguousarray(embeddings, np.float32)
         if rows.ndim != 2 or len(rows) != len(names):
             raise ValueError(f"embeddings have shape {rows.shape} for {len(names)} names; give one row for each name")
-        texts = (c_char_p * len(names))(*(name.encode() for name in names))
+        texts = _strings(names)
         space = None if text_space is None else text_space.encode()
         desc = _initialised(_VocabularyDesc, "vocabulary_desc", text_space=space)
         vocabulary = cls.__new__(cls)
         vocabulary._own(_made(_library.ov3d_vocabulary_from_embeddings, rows.ctypes.data, *rows.shape, texts, desc))
+        return vocabulary
+
+    @classmethod
+    def from_texts(cls, encoder, texts, templates=None, **options):
+        """Words in the encoder's text space, put into the published template or into `templates`, which hold `{}`; an
+        empty list of templates leaves words as they are. `options`: fields of `ov3d_vocabulary_desc`."""
+        desc, _kept = _templates(templates, options)
+        vocabulary = cls.__new__(cls)
+        handle = encoder._handle
+        vocabulary._own(_made(_library.ov3d_vocabulary_from_texts, handle, _strings(texts), len(texts), desc))
+        return vocabulary
+
+    @classmethod
+    def from_preset(cls, encoder, name, templates=None, **options):
+        """A published label set, such as "scannet20", in the encoder's text space."""
+        desc, _kept = _templates(templates, options)
+        vocabulary = cls.__new__(cls)
+        vocabulary._own(_made(_library.ov3d_vocabulary_from_preset, encoder._handle, name.encode(), desc))
         return vocabulary
 
     def _own(self, handle):
@@ -374,6 +438,21 @@ class _Lent:
     def __init__(self, memory, pointer, dtype, shape):
         self._memory = memory
         self.__array_interface__ = {"version": 3, "typestr": dtype, "shape": shape, "data": (pointer, True)}
+
+
+def _strings(texts):
+    return (c_char_p * len(texts))(*(text.encode() for text in texts))
+
+
+def _templates(templates, options):
+    """A descriptor with `options` and `templates`, and what must live as long as it."""
+    kept = None
+    if templates is not None and len(templates) == 0:
+        options = {**options, "flags": VOCABULARY_BARE}
+    elif templates is not None:
+        kept = _strings(templates)
+        options = {**options, "templates": ctypes.addressof(kept), "template_count": len(kept)}
+    return _initialised(_VocabularyDesc, "vocabulary_desc", **options), kept
 
 
 def _rows(array, name):

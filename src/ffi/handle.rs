@@ -5,6 +5,7 @@
 use super::model::ModelObject;
 use super::result::ResultObject;
 use super::session::SessionObject;
+use super::text_encoder::TextEncoderObject;
 use super::vocabulary::VocabularyObject;
 use crate::error::{Error, ErrorKind, Result};
 use parking_lot::RwLock;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub(super) enum Object {
     Model(Arc<ModelObject>),
+    TextEncoder(Arc<TextEncoderObject>),
     Vocabulary(Arc<VocabularyObject>),
     Session(Arc<SessionObject>),
     Result(Arc<ResultObject>),
@@ -47,6 +49,7 @@ macro_rules! kind {
 }
 
 kind!(ModelObject, Model, "model");
+kind!(TextEncoderObject, TextEncoder, "text encoder");
 kind!(VocabularyObject, Vocabulary, "vocabulary");
 kind!(SessionObject, Session, "session");
 kind!(ResultObject, Result, "result");
@@ -55,6 +58,7 @@ impl Object {
     fn name(&self) -> &'static str {
         match self {
             Self::Model(_) => ModelObject::NAME,
+            Self::TextEncoder(_) => TextEncoderObject::NAME,
             Self::Vocabulary(_) => VocabularyObject::NAME,
             Self::Session(_) => SessionObject::NAME,
             Self::Result(_) => ResultObject::NAME,

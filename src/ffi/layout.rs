@@ -7,6 +7,7 @@ use super::model::{ov3d_model_desc, ov3d_model_info};
 use super::result::{ov3d_result_view, ov3d_timings};
 use super::segment::ov3d_segment_desc;
 use super::session::{ov3d_session_desc, ov3d_session_info};
+use super::text_encoder::{ov3d_text_encoder_desc, ov3d_text_encoder_info};
 use super::vocabulary::ov3d_vocabulary_desc;
 use std::collections::BTreeMap;
 
@@ -32,7 +33,9 @@ fn rust_layout() -> Layout {
         ov3d_segment_desc: struct_size, outputs, similarity, temperature, top_k, grid_origin, representative, repeats, seed, rotation, scale, voxel_size, labels, labels_capacity, scores, scores_capacity, progress, user_data;
         ov3d_session_desc: struct_size, device, threads, flags, memory_budget, precision, reserved;
         ov3d_session_info: struct_size, device, threads, reserved, bytes_in_use, bytes_peak, bytes_capacity;
-        ov3d_vocabulary_desc: struct_size, flags, text_space, label_of_row;
+        ov3d_text_encoder_desc: struct_size, threads, precision, overflow, text_space, flags, reserved;
+        ov3d_text_encoder_info: struct_size, dim, context, reserved, weight_bytes, text_space;
+        ov3d_vocabulary_desc: struct_size, flags, text_space, label_of_row, templates, template_count, other_label, other_threshold;
     })
 }
 

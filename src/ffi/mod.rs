@@ -28,6 +28,7 @@ mod segment;
 mod session;
 mod status;
 mod text;
+mod text_encoder;
 mod vocabulary;
 
 #[cfg(feature = "fault-injection")]

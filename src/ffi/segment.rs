@@ -34,7 +34,6 @@ pub const OV3D_OUTPUT_TEXT_FEATURES: u32 = 4;
 pub const OV3D_OUTPUT_QUERYABLE: u32 = 8;
 
 /// The label of a point whose position is not finite.
-#[allow(dead_code, reason = "a constant for the header")]
 pub const OV3D_LABEL_NONE: i32 = -1;
 
 /// A progress callback: the fraction done and the descriptor's user data. Return 0 to go on, anything else to stop the run

@@ -2,7 +2,7 @@
 
 use super::weights::{StateDict, Weight, WeightData};
 use crate::error::{Error, ErrorKind, Result, collected, with_capacity};
-use half::f16;
+use half::{bf16, f16};
 use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorView};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -64,7 +64,7 @@ impl<'a> Container<'a> {
         self.optional(key).ok_or_else(|| Error::format(format!("the file lacks the metadata entry '{PREFIX}{key}'")))
     }
 
-    /// All tensors, which must be FP32 or FP16.
+    /// All tensors, which must be FP32, FP16 or BF16.
     pub(super) fn into_tensors(self) -> Result<StateDict> {
         self.tensors.iter().map(|(name, view)| Ok((name.to_owned(), weight(name, &view)?))).collect()
     }
@@ -82,7 +82,12 @@ impl<'a> Container<'a> {
         header.insert("__metadata__".to_owned(), json!(metadata));
         let mut end = 0;
         for (name, weight) in &order {
-            let (start, dtype) = (end, if weight.data.width() == 4 { "F32" } else { "F16" });
+            let dtype = match weight.data {
+                WeightData::F32(_) => "F32",
+                WeightData::F16(_) => "F16",
+                WeightData::BF16(_) => "BF16",
+            };
+            let start = end;
             end += weight.len() * weight.data.width();
             header
                 .insert((*name).clone(), json!({"dtype": dtype, "shape": weight.shape, "data_offsets": [start, end]}));
@@ -96,6 +101,7 @@ impl<'a> Container<'a> {
             match &weight.data {
                 WeightData::F32(values) => file.extend(values.iter().flat_map(|v| v.to_le_bytes())),
                 WeightData::F16(values) => file.extend(values.iter().flat_map(|v| v.to_le_bytes())),
+                WeightData::BF16(values) => file.extend(values.iter().flat_map(|v| v.to_le_bytes())),
             }
         }
         Ok(file)
@@ -115,22 +121,31 @@ pub(super) fn write_file(path: &Path, bytes: &[u8], action: &str) -> Result<()> 
 }
 
 fn weight(name: &str, view: &TensorView<'_>) -> Result<Weight> {
+    read_weight(name, view.dtype(), view.shape(), view.data())
+}
+
+/// The tensor `name` of a safetensors file from its bytes, kept at its width.
+pub(crate) fn read_weight(name: &str, dtype: Dtype, shape: &[usize], bytes: &[u8]) -> Result<Weight> {
     let what = format!("tensor '{name}'");
-    let data = match view.dtype() {
+    let data = match dtype {
         Dtype::F32 => {
-            let values = view.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes));
+            let values = bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes));
             WeightData::F32(collected(values, &what)?)
         }
         Dtype::F16 => {
-            let values = view.data().as_chunks().0.iter().map(|&bytes| f16::from_le_bytes(bytes));
+            let values = bytes.as_chunks().0.iter().map(|&bytes| f16::from_le_bytes(bytes));
             WeightData::F16(collected(values, &what)?)
         }
+        Dtype::BF16 => {
+            let values = bytes.as_chunks().0.iter().map(|&bytes| bf16::from_le_bytes(bytes));
+            WeightData::BF16(collected(values, &what)?)
+        }
         other => {
-            let message = format!("{what} is stored as {other:?}; this library's files hold F32 and F16");
+            let message = format!("{what} is stored as {other:?}; F32, F16 and BF16 are read");
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
     };
-    Ok(Weight { shape: view.shape().to_vec(), data })
+    Ok(Weight { shape: shape.to_vec(), data })
 }
 
 /// Parses the JSON value of a metadata entry.

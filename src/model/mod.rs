@@ -10,9 +10,10 @@ mod initialise;
 #[allow(clippy::module_inception, reason = "the file holds the type Model, as every file here holds one noun")]
 mod model;
 mod vocabulary;
+mod vocabulary_sets;
 pub mod weights;
 
 pub use file::WeightDtype;
 pub use graph::{ConcatOrder, Graph, InputFeatures, TensorShape, Variant};
 pub use model::{Model, Provenance, TextSpace, VOXEL_SIZES};
-pub use vocabulary::{Embeddings, Label, Vocabulary};
+pub use vocabulary::{Embeddings, Label, Other, Vocabulary};

@@ -1,6 +1,7 @@
 //! Vocabularies: labels, the prompts that stand for each, and their unit text embeddings in one or more spaces.
 
 use super::container::{Container, parse_json, to_json, write_file};
+use super::file::WeightDtype;
 use super::weights::{StateDict, Weight};
 use crate::error::{Error, ErrorKind, Result, collected};
 use serde::{Deserialize, Serialize};
@@ -30,11 +31,25 @@ pub struct Embeddings {
     pub rows: Vec<f32>,
 }
 
+/// The label of points that no other label fits.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Other {
+    /// Its number. It is a label like the others besides.
+    pub label: usize,
+    /// A point whose best score is below this gets it. In the unit of the scores asked for: dot products, cosines, or
+    /// shares of a softmax.
+    pub threshold: f32,
+}
+
 /// Labels with embeddings, immutable and shareable between sessions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Vocabulary {
     labels: Vec<Label>,
     embeddings: Vec<Embeddings>,
+    other: Option<Other>,
+    colors: Vec<[u8; 3]>,
+    notice: String,
 }
 
 impl Vocabulary {
@@ -69,7 +84,51 @@ impl Vocabulary {
             let message = format!("the vocabulary has space '{}' twice; give each text space once", set.space);
             return Err(Error::argument(message));
         }
-        Ok(Self { labels, embeddings })
+        Ok(Self { labels, embeddings, other: None, colors: Vec::new(), notice: String::new() })
+    }
+
+    /// The same with a label for points that no other label fits.
+    pub fn with_other(self, other: Option<Other>) -> Result<Self> {
+        if let Some(Other { label, threshold }) = other {
+            if label >= self.len() {
+                let message = format!("other is label {label} of {}; give one of them", self.len());
+                return Err(Error::argument(message));
+            }
+            if !threshold.is_finite() {
+                return Err(Error::argument(format!("the threshold of other is {threshold}; give a score")));
+            }
+        }
+        Ok(Self { other, ..self })
+    }
+
+    /// The same with a colour per label for pictures; none at all leaves them to who draws.
+    pub fn with_colors(self, colors: Vec<[u8; 3]>) -> Result<Self> {
+        if !colors.is_empty() && colors.len() != self.len() {
+            let message = format!("{} colours for {} labels; give each label one", colors.len(), self.len());
+            return Err(Error::new(ErrorKind::Mismatch, message));
+        }
+        Ok(Self { colors, ..self })
+    }
+
+    /// The same with a line that says where names or embeddings come from.
+    #[must_use]
+    pub fn with_notice(self, notice: String) -> Self {
+        Self { notice, ..self }
+    }
+
+    /// The label of points that no other label fits, if there is one.
+    pub fn other(&self) -> Option<Other> {
+        self.other
+    }
+
+    /// A colour per label, or none at all.
+    pub fn colors(&self) -> &[[u8; 3]] {
+        &self.colors
+    }
+
+    /// Where names or embeddings come from; empty if nothing was stated.
+    pub fn notice(&self) -> &str {
+        &self.notice
     }
 
     /// The labels, in the order results number them.
@@ -132,6 +191,9 @@ impl Vocabulary {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let container = Container::parse(bytes, KIND)?;
         let labels: Vec<Label> = parse_json("labels", container.required("labels")?)?;
+        let other = container.optional("other").map(|text| parse_json("other", text)).transpose()?;
+        let colors = container.optional("colors").map(|text| parse_json("colors", text)).transpose()?;
+        let notice = container.optional("notice").unwrap_or_default().to_owned();
         let mut embeddings = Vec::new();
         for (name, weight) in container.into_tensors()? {
             let Some(space) = name.strip_prefix("embeddings.") else {
@@ -147,22 +209,40 @@ impl Vocabulary {
                 rows: collected(weight.values(), "the embeddings")?,
             });
         }
-        Self::new(labels, embeddings).map_err(Error::of_file)
+        let bare = Self::new(labels, embeddings).map(|vocabulary| vocabulary.with_notice(notice));
+        let other = |vocabulary: Self| vocabulary.with_other(other);
+        let colors = |vocabulary: Self| vocabulary.with_colors(colors.unwrap_or_default());
+        bare.and_then(other).and_then(colors).map_err(Error::of_file)
     }
 
-    /// The vocabulary file.
-    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+    /// The vocabulary file, with embeddings stored as `dtype`.
+    pub fn to_bytes(&self, dtype: WeightDtype) -> Result<Vec<u8>> {
         let mut tensors = StateDict::new();
         for set in &self.embeddings {
             let rows = collected(set.rows.iter().copied(), "the vocabulary file")?;
-            tensors.insert(format!("embeddings.{}", set.space), Weight::f32([self.prompt_count(), set.dim], rows));
+            let full = Weight::f32([self.prompt_count(), set.dim], rows);
+            let stored = if dtype == WeightDtype::F16 { full.to_f16()? } else { full };
+            tensors.insert(format!("embeddings.{}", set.space), stored);
         }
-        Container::serialise(KIND, vec![("labels", to_json(&self.labels)?)], &tensors)
+        let mut metadata = vec![("labels", to_json(&self.labels)?)];
+        metadata.extend(self.other.map(|other| Ok(("other", to_json(&other)?))).transpose()?);
+        if !self.colors.is_empty() {
+            metadata.push(("colors", to_json(&self.colors)?));
+        }
+        if !self.notice.is_empty() {
+            metadata.push(("notice", self.notice.clone()));
+        }
+        Container::serialise(KIND, metadata, &tensors)
     }
 
-    /// Writes the vocabulary file.
+    /// Writes the vocabulary file, with embeddings as they are.
     pub fn save(&self, path: &Path) -> Result<()> {
-        write_file(path, &self.to_bytes()?, "write the vocabulary")
+        self.save_as(path, WeightDtype::F32)
+    }
+
+    /// Writes the vocabulary file, with embeddings stored as `dtype`.
+    pub fn save_as(&self, path: &Path, dtype: WeightDtype) -> Result<()> {
+        write_file(path, &self.to_bytes(dtype)?, "write the vocabulary")
     }
 }
 
@@ -216,11 +296,26 @@ mod tests {
     #[test]
     fn files_round_trip() {
         let vocabulary = grouped();
-        assert_eq!(Vocabulary::from_bytes(&vocabulary.to_bytes().unwrap()).unwrap(), vocabulary);
+        assert_eq!(Vocabulary::from_bytes(&vocabulary.to_bytes(WeightDtype::F32).unwrap()).unwrap(), vocabulary);
         assert_eq!(vocabulary.label_of_prompt(), [0, 0, 1]);
         for row in vocabulary.embeddings()[0].rows.chunks(4) {
             assert!((row.iter().map(|v| v * v).sum::<f32>() - 1.0).abs() < 1e-6);
         }
+    }
+
+    #[test]
+    fn what_belongs_to_the_labels_round_trips() {
+        let other = Other { label: 1, threshold: -0.25 };
+        let full = grouped().with_other(Some(other)).unwrap().with_colors(vec![[1, 2, 3], [255, 0, 9]]).unwrap();
+        let full = full.with_notice("© someone".to_owned());
+        assert_eq!(Vocabulary::from_bytes(&full.to_bytes(WeightDtype::F32).unwrap()).unwrap(), full);
+        let half = Vocabulary::from_bytes(&full.to_bytes(WeightDtype::F16).unwrap()).unwrap();
+        assert_eq!((half.other(), half.colors(), half.notice()), (Some(other), full.colors(), full.notice()));
+        let pairs = half.embeddings()[1].rows.iter().zip(&full.embeddings()[1].rows);
+        assert!(pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) < 1e-3);
+        assert!(grouped().with_colors(vec![[0; 3]]).is_err());
+        assert!(grouped().with_other(Some(Other { label: 2, threshold: 0.0 })).is_err());
+        assert!(grouped().with_other(Some(Other { label: 0, threshold: f32::NAN })).is_err());
     }
 
     #[test]
@@ -241,7 +336,7 @@ mod tests {
         assert!(Vocabulary::from_embeddings(&["a"], &[f32::NAN; 4], 4, "s").is_err());
         assert!(Vocabulary::from_embeddings(&["a", "b"], &[1.0; 4], 4, "s").is_err());
         assert!(Vocabulary::from_embeddings(&["a"], &[], 0, "s").is_err());
-        let bytes = grouped().to_bytes().unwrap();
+        let bytes = grouped().to_bytes(WeightDtype::F32).unwrap();
         assert!((0..bytes.len()).all(|len| Vocabulary::from_bytes(&bytes[..len]).is_err()));
     }
 }

@@ -1,12 +1,15 @@
-//! What happens around the network: folding a vocabulary into the head, test-time augmentation, splitting results.
+//! What happens around the network: folding a vocabulary into the head, test-time augmentation, splitting results,
+//! relevance of one text.
 
 mod augmentation;
 mod fold;
 mod options;
+mod relevance;
 mod segmentation;
 
 pub use augmentation::Augmentation;
 pub use fold::FoldedVocabulary;
 pub use options::SegmentOptions;
+pub use relevance::relevance;
 pub use segmentation::{Kept, Segmentation, Segmentations};
 pub(crate) use segmentation::{from_scores, split, sum_over_repeats};

@@ -5,6 +5,7 @@ use crate::arena::{Arena, Buffer, nothing};
 use crate::backend::{Outcome, Scores, Stage, Trunk};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
+use crate::model::Other;
 use crate::plan::{Plan, Ranking, Scoring, Similarity};
 use crate::sparse::{NO_VOXEL, decode};
 use std::ops::Range;
@@ -64,6 +65,25 @@ pub struct Segmentations {
     pub kept: Buffer<Kept>,
     /// What each stage took; repeated passes one after the other.
     pub stages: Buffer<Stage>,
+}
+
+impl Segmentation {
+    /// Gives points whose best score is below the threshold the label for points that no other fits. Scores, and the best
+    /// labels where several were asked for, stay.
+    pub(crate) fn fall_back(&mut self, other: Option<Other>) {
+        let Some(Other { label, threshold }) = other else { return };
+        let weak =
+            self.labels.iter_mut().zip(&self.scores).filter(|(label, score)| **label >= 0 && **score < threshold);
+        weak.for_each(|(point, _)| *point = label as i32);
+    }
+}
+
+impl Segmentations {
+    /// The same for every cloud.
+    pub(crate) fn falling_back(mut self, other: Option<Other>) -> Self {
+        self.clouds.iter_mut().for_each(|cloud| cloud.fall_back(other));
+        self
+    }
 }
 
 /// Cuts `outcome` into the clouds of `lengths` points.

@@ -6,11 +6,13 @@
 mod cache;
 mod scoring;
 mod step;
+mod tower;
 mod weight;
 
 pub use cache::PreparedCache;
 pub use scoring::{Ranking, Scoring, Similarity};
 pub use step::{Affine, Convolution, Geometry, Head, Product, Stem, Step};
+pub use tower::{Activation, Dense, LayerNorm, Tower, TowerStep};
 pub use weight::{StateDict, Weight, WeightData};
 
 use std::sync::Arc;
@@ -77,10 +79,7 @@ impl Plan {
         for weight in self.steps.iter().flat_map(Step::weights).chain([&self.head.weight]) {
             if !seen.contains(&Arc::as_ptr(weight)) {
                 seen.push(Arc::as_ptr(weight));
-                bytes += match &weight.data {
-                    WeightData::F32(values) => size_of_val(&values[..]),
-                    WeightData::F16(values) => size_of_val(&values[..]),
-                };
+                bytes += weight.bytes();
             }
         }
         bytes

@@ -1,7 +1,7 @@
-//! Named weight tensors as files store them: row-major, FP32 or FP16.
+//! Named weight tensors as files store them: row-major, FP32, FP16 or BF16.
 
 use crate::error::{Result, collected};
-use half::f16;
+use half::{bf16, f16};
 use std::collections::BTreeMap;
 
 /// The values of one tensor at their stored width.
@@ -11,6 +11,8 @@ pub enum WeightData {
     F32(Vec<f32>),
     /// 16-bit floats.
     F16(Vec<f16>),
+    /// The upper halves of 32-bit floats.
+    BF16(Vec<bf16>),
 }
 
 impl WeightData {
@@ -18,7 +20,7 @@ impl WeightData {
     pub fn width(&self) -> usize {
         match self {
             Self::F32(_) => 4,
-            Self::F16(_) => 2,
+            Self::F16(_) | Self::BF16(_) => 2,
         }
     }
 }
@@ -46,6 +48,7 @@ impl Weight {
         match &self.data {
             WeightData::F32(values) => values.len(),
             WeightData::F16(values) => values.len(),
+            WeightData::BF16(values) => values.len(),
         }
     }
 
@@ -54,11 +57,17 @@ impl Weight {
         self.len() == 0
     }
 
+    /// Bytes of all values as stored.
+    pub fn bytes(&self) -> usize {
+        self.len() * self.data.width()
+    }
+
     /// Value `index` of the row-major values, widened exactly.
     pub fn get(&self, index: usize) -> f32 {
         match &self.data {
             WeightData::F32(values) => values[index],
             WeightData::F16(values) => values[index].to_f32(),
+            WeightData::BF16(values) => values[index].to_f32(),
         }
     }
 
@@ -76,5 +85,11 @@ impl Weight {
     pub fn to_f16(&self) -> Result<Self> {
         let values = collected(self.values().map(f16::from_f32), "the weights")?;
         Ok(Self { shape: self.shape.clone(), data: WeightData::F16(values) })
+    }
+
+    /// The same tensor with its values rounded to BF16 (to nearest, ties to even).
+    pub fn to_bf16(&self) -> Result<Self> {
+        let values = collected(self.values().map(bf16::from_f32), "the weights")?;
+        Ok(Self { shape: self.shape.clone(), data: WeightData::BF16(values) })
     }
 }

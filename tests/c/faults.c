@@ -93,6 +93,37 @@ static ov3d_vocabulary large_vocabulary;
 // Few names with long rows: names are stored as JSON, whose reader cannot be made to fail.
 static ov3d_vocabulary stored_vocabulary;
 
+static ov3d_text_encoder encoder;
+
+static ov3d_status load_text_encoder(void) {
+    ov3d_text_encoder loaded = NULL;
+    ov3d_status status = ov3d_text_encoder_load(in_folder("tower"), NULL, &loaded);
+    if (status == OV3D_OK) {
+        ov3d_text_encoder_free(loaded);
+    }
+    return status;
+}
+
+static ov3d_status encode(void) { return ov3d_text_encoder_encode(encoder, names, WORDS, embeddings, WORDS * DIM); }
+
+static ov3d_status vocabulary_of_texts(void) {
+    static uint32_t labels[WORDS];
+    for (uint32_t i = 0; i < WORDS; i++) {
+        labels[i] = i / 2;
+    }
+    const char *const templates[] = {"a {}", "{}"};
+    ov3d_vocabulary_desc desc;
+    ov3d_vocabulary_desc_init(&desc, sizeof desc);
+    desc.label_of_row = labels;
+    desc.templates = templates;
+    desc.template_count = 2;
+    ov3d_status status = ov3d_vocabulary_from_texts(encoder, names, WORDS, &desc, &out.vocabulary);
+    if (status == OV3D_OK) {
+        ov3d_vocabulary_free(out.vocabulary);
+    }
+    return status;
+}
+
 static ov3d_status save_vocabulary(void) { return ov3d_vocabulary_save(stored_vocabulary, in_folder("saved")); }
 
 static ov3d_status load_vocabulary(void) {
@@ -239,6 +270,9 @@ static const struct {
     {"model_load_memory", load_model_memory},
     {"from_embeddings", make_vocabulary},
     {"grouped", make_grouped_vocabulary},
+    {"encoder_load", load_text_encoder},
+    {"encode", encode},
+    {"from_texts", vocabulary_of_texts},
     {"vocabulary_save", save_vocabulary},
     {"vocabulary_load", load_vocabulary},
     {"session_create", create_session},
@@ -284,6 +318,7 @@ static void fail_each_allocation(const char *what, ov3d_status (*action)(void), 
 
 static void fail_allocations(const char *only, int first) {
     prepare();
+    PLAIN("a text encoder", ov3d_text_encoder_load(in_folder("tower"), NULL, &encoder) == OV3D_OK);
     PLAIN("a large vocabulary",
           ov3d_vocabulary_from_embeddings(embeddings, WORDS, DIM, names, NULL, &large_vocabulary) == OV3D_OK);
     PLAIN("a vocabulary to store", ov3d_vocabulary_from_embeddings(embeddings, 200, WORDS * DIM / 200, names, NULL,
@@ -301,6 +336,7 @@ static void fail_allocations(const char *only, int first) {
     }
     ov3d_session_free(fresh_session);
     ov3d_session_free(color_session);
+    ov3d_text_encoder_free(encoder);
     ov3d_vocabulary_free(large_vocabulary);
     ov3d_vocabulary_free(stored_vocabulary);
     free(model_bytes);

@@ -1,5 +1,9 @@
 //! The model and vocabulary files that the C programs load, made through the Rust interface.
 
+#[allow(dead_code, reason = "the C programs need one small tower")]
+#[path = "../text/towers.rs"]
+mod towers;
+
 use openvocab3d::model::{Graph, InputFeatures, Model, Variant, Vocabulary, WeightDtype};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -34,6 +38,9 @@ pub fn folder() -> &'static Path {
         vocabulary(&WORDS, DIM).save(&folder.join("words.safetensors")).unwrap();
         vocabulary(&WORDS[..3], DIM).save(&folder.join("few.safetensors")).unwrap();
         vocabulary(&WORDS, DIM + 1).save(&folder.join("misfit.safetensors")).unwrap();
+        // A text tower into the models' own text space.
+        let tower = towers::Shape { name: "", width: 32, heads: 2, layers: 2, inner: 48, dim: DIM, activation: "gelu" };
+        tower.save(&folder.join("tower"), "F16");
         std::fs::write(folder.join("ply.ply"), "ply\nformat ascii 1.0\nend_header\n").unwrap();
         folder
     })

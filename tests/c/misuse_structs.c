@@ -4,11 +4,11 @@
 #include "misuse.h"
 #include <string.h>
 
-// A struct with room after it, as a newer header would have.
+// A struct with room after it, as a newer header would have: more than any struct has grown since the first.
 #define LONGER(type)                                                                                                   \
     struct {                                                                                                           \
         type known;                                                                                                    \
-        unsigned char later[16];                                                                                       \
+        unsigned char later[256];                                                                                      \
     }
 
 static const uint32_t BAD_SIZES[] = {0, 4, 9, UINT32_MAX};
@@ -28,7 +28,7 @@ static const uint32_t BAD_SIZES[] = {0, 4, 9, UINT32_MAX};
         memset(&longer, 0, sizeof longer);                                                                             \
         type##_init(&longer.known, sizeof longer);                                                                     \
         HOLDS(name ", longer", longer.known.struct_size == sizeof longer);                                             \
-        longer.later[15] = 1;                                                                                          \
+        longer.later[sizeof longer.later - 1] = 1;                                                                     \
         const type *given = &longer.known;                                                                             \
         REFUSED(name ", longer and set", call, OV3D_ERROR_STRUCT_SIZE, name ".struct_size");                           \
     } while (0)

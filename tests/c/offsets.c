@@ -135,7 +135,32 @@ FIELD(ov3d_session_info, bytes_in_use, 16, 8);
 FIELD(ov3d_session_info, bytes_peak, 24, 8);
 FIELD(ov3d_session_info, bytes_capacity, 32, 8);
 
+#ifdef OV3D_VOCABULARY_BARE
+SIZE(ov3d_text_encoder_desc, 32);
+FIELD(ov3d_text_encoder_desc, struct_size, 0, 4);
+FIELD(ov3d_text_encoder_desc, threads, 4, 4);
+FIELD(ov3d_text_encoder_desc, precision, 8, 4);
+FIELD(ov3d_text_encoder_desc, overflow, 12, 4);
+FIELD(ov3d_text_encoder_desc, text_space, 16, 8);
+FIELD(ov3d_text_encoder_desc, flags, 24, 4);
+FIELD(ov3d_text_encoder_desc, reserved, 28, 4);
+
+SIZE(ov3d_text_encoder_info, 32);
+FIELD(ov3d_text_encoder_info, struct_size, 0, 4);
+FIELD(ov3d_text_encoder_info, dim, 4, 4);
+FIELD(ov3d_text_encoder_info, context, 8, 4);
+FIELD(ov3d_text_encoder_info, reserved, 12, 4);
+FIELD(ov3d_text_encoder_info, weight_bytes, 16, 8);
+FIELD(ov3d_text_encoder_info, text_space, 24, 8);
+
+SIZE(ov3d_vocabulary_desc, 48);
+FIELD(ov3d_vocabulary_desc, templates, 24, 8);
+FIELD(ov3d_vocabulary_desc, template_count, 32, 8);
+FIELD(ov3d_vocabulary_desc, other_label, 40, 4);
+FIELD(ov3d_vocabulary_desc, other_threshold, 44, 4);
+#else
 SIZE(ov3d_vocabulary_desc, 24);
+#endif
 FIELD(ov3d_vocabulary_desc, struct_size, 0, 4);
 FIELD(ov3d_vocabulary_desc, flags, 4, 4);
 FIELD(ov3d_vocabulary_desc, text_space, 8, 8);
@@ -164,6 +189,12 @@ NUMBER(OV3D_GRID_MINIMUM, 0);
 NUMBER(OV3D_GRID_WORLD, 1);
 NUMBER(OV3D_REPRESENTATIVE_FIRST, 0);
 NUMBER(OV3D_REPRESENTATIVE_CANONICAL, 1);
+#ifdef OV3D_VOCABULARY_BARE
+NUMBER(OV3D_PRECISION_F16, 3);
+NUMBER(OV3D_OVERFLOW_REFUSE, 0);
+NUMBER(OV3D_OVERFLOW_TRUNCATE, 1);
+NUMBER(OV3D_VOCABULARY_BARE, 1);
+#endif
 NUMBER(OV3D_OUTPUT_LOGITS, 1);
 NUMBER(OV3D_OUTPUT_TRUNK_FEATURES, 2);
 NUMBER(OV3D_OUTPUT_TEXT_FEATURES, 4);

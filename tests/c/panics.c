@@ -9,13 +9,17 @@
 // What the calls work on; made before a panic is armed.
 static struct {
     ov3d_model model;
+    ov3d_text_encoder encoder;
     ov3d_vocabulary vocabulary;
     ov3d_session session;
     ov3d_result result;
     ov3d_cloud cloud;
     float row[2];
     const char *name;
+    ov3d_text_encoder no_encoder;
 } given;
+
+static ov3d_text_encoder_info encoder_info;
 
 static bool internal(ov3d_status status) { return status == OV3D_ERROR_INTERNAL; }
 
@@ -45,6 +49,8 @@ INIT(ov3d_result_view)
 INIT(ov3d_segment_desc)
 INIT(ov3d_session_desc)
 INIT(ov3d_session_info)
+INIT(ov3d_text_encoder_desc)
+INIT(ov3d_text_encoder_info)
 INIT(ov3d_timings)
 INIT(ov3d_vocabulary_desc)
 
@@ -69,6 +75,11 @@ STATUS(ov3d_session_info_get, ov3d_session_info_get(given.session, &out.session_
 STATUS(ov3d_session_query,
        ov3d_session_query(given.session, given.result, given.vocabulary, NULL, &out.result))
 STATUS(ov3d_session_set_vocabulary, ov3d_session_set_vocabulary(given.session, given.vocabulary))
+STATUS(ov3d_text_encoder_encode, ov3d_text_encoder_encode(given.encoder, &given.name, 1, out.scores, POINTS))
+STATUS(ov3d_text_encoder_info_get, ov3d_text_encoder_info_get(given.encoder, &encoder_info))
+STATUS(ov3d_text_encoder_load, ov3d_text_encoder_load(in_folder("tower"), NULL, &given.no_encoder))
+STATUS(ov3d_vocabulary_from_preset, ov3d_vocabulary_from_preset(given.encoder, "scannet20", NULL, &out.vocabulary))
+STATUS(ov3d_vocabulary_from_texts, ov3d_vocabulary_from_texts(given.encoder, &given.name, 1, NULL, &out.vocabulary))
 STATUS(ov3d_vocabulary_from_embeddings,
        ov3d_vocabulary_from_embeddings(given.row, 1, 2, &given.name, NULL, &out.vocabulary))
 STATUS(ov3d_vocabulary_load, ov3d_vocabulary_load(in_folder("words.safetensors"), &out.vocabulary))
@@ -89,6 +100,7 @@ DEFAULT(ov3d_vocabulary_size, ov3d_vocabulary_size(given.vocabulary) == 0)
 DEFAULT(ov3d_model_free, (ov3d_model_free(given.model), true))
 DEFAULT(ov3d_result_free, (ov3d_result_free(given.result), true))
 DEFAULT(ov3d_session_free, (ov3d_session_free(given.session), true))
+DEFAULT(ov3d_text_encoder_free, (ov3d_text_encoder_free(given.encoder), given.no_encoder == NULL))
 DEFAULT(ov3d_vocabulary_free, (ov3d_vocabulary_free(given.vocabulary), true))
 
 #define ENTRY(name) {#name, call_##name}
@@ -130,11 +142,19 @@ static const struct {
     ENTRY(ov3d_session_set_vocabulary),
     ENTRY(ov3d_status_is_recoverable),
     ENTRY(ov3d_status_name),
+    ENTRY(ov3d_text_encoder_desc_init),
+    ENTRY(ov3d_text_encoder_encode),
+    ENTRY(ov3d_text_encoder_free),
+    ENTRY(ov3d_text_encoder_info_get),
+    ENTRY(ov3d_text_encoder_info_init),
+    ENTRY(ov3d_text_encoder_load),
     ENTRY(ov3d_timings_init),
     ENTRY(ov3d_version),
     ENTRY(ov3d_vocabulary_desc_init),
     ENTRY(ov3d_vocabulary_free),
     ENTRY(ov3d_vocabulary_from_embeddings),
+    ENTRY(ov3d_vocabulary_from_preset),
+    ENTRY(ov3d_vocabulary_from_texts),
     ENTRY(ov3d_vocabulary_load),
     ENTRY(ov3d_vocabulary_load_memory),
     ENTRY(ov3d_vocabulary_name),
@@ -166,6 +186,7 @@ void panic_everywhere(const char *exports) {
     ov3d_segment_desc desc = segment_defaults();
     desc.outputs = OV3D_OUTPUT_QUERYABLE;
     PLAIN("a model", ov3d_model_load(in_folder("ones.safetensors"), NULL, &given.model) == OV3D_OK);
+    PLAIN("a text encoder", ov3d_text_encoder_load(in_folder("tower"), NULL, &given.encoder) == OV3D_OK);
     PLAIN("a vocabulary", ov3d_vocabulary_load(in_folder("words.safetensors"), &given.vocabulary) == OV3D_OK);
     PLAIN("a session", ov3d_session_create(given.model, NULL, &given.session) == OV3D_OK);
     PLAIN("its vocabulary", ov3d_session_set_vocabulary(given.session, given.vocabulary) == OV3D_OK);
@@ -191,5 +212,6 @@ void panic_everywhere(const char *exports) {
     ov3d_result_free(given.result);
     ov3d_session_free(given.session);
     ov3d_vocabulary_free(given.vocabulary);
+    ov3d_text_encoder_free(given.encoder);
     ov3d_model_free(given.model);
 }

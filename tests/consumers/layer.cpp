@@ -109,6 +109,16 @@ int main(int argc, char **argv) {
     auto answer = session.query(*pending, *words);
     EXPECT(answer && answer->view()->label_count == 2);
     EXPECT(ov3d::Vocabulary::from_embeddings(embeddings, {"a", "b", "c"}).status().code() == OV3D_ERROR_MISMATCH);
+    const std::string path = argv[2];
+    auto encoder = ov3d::TextEncoder::load(path.substr(0, path.rfind('/')) + "/tower");
+    EXPECT(encoder && encoder->info() && encoder->info()->dim == 32);
+    auto encoded = encoder->encode({"a chair", "a table"});
+    EXPECT(encoded && encoded->size() == 64);
+    auto texts = ov3d::Vocabulary::from_texts(*encoder, {"chair", "table"});
+    auto preset = ov3d::Vocabulary::from_preset(*encoder, "nuscenes16");
+    EXPECT(texts && texts->size() == 2 && preset && preset->size() == 16);
+    EXPECT(session.query(*pending, *texts) && session.query(*pending, *preset));
+    EXPECT(!ov3d::TextEncoder::load("/nowhere/tower"));
     const std::array<ov3d::Cloud, 2> clouds = {packed, halves};
     auto batch = session.segment_batch(clouds);
     EXPECT(batch && batch->size() == 2);

@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import os
 import sys
 
 import numpy as np
@@ -21,7 +22,9 @@ def raises(kind, function, *words):
 def assertions():
     """The module's structs as C statements that fail to compile where they differ from the header's."""
     structs = {"strided_view": ov3d._StridedView, "cloud": ov3d._Cloud, "device_info": ov3d._DeviceInfo,
-               "session_desc": ov3d._SessionDesc, "segment_desc": ov3d._SegmentDesc, "vocabulary_desc": ov3d._VocabularyDesc,
+               "session_desc": ov3d._SessionDesc, "segment_desc": ov3d._SegmentDesc,
+               "vocabulary_desc": ov3d._VocabularyDesc, "text_encoder_desc": ov3d._TextEncoderDesc,
+               "text_encoder_info": ov3d._TextEncoderInfo,
                "model_info": ov3d._ModelInfo, "result_view": ov3d._ResultView, "timings": ov3d._Timings}
     lines = ["#include <openvocab3d.h>", f'_Static_assert(OV3D_ABI_VERSION == {ov3d.ABI_VERSION}, "ABI_VERSION");']
     for name, struct in structs.items():
@@ -29,7 +32,8 @@ def assertions():
         for field, _ in struct._fields_:
             offset = getattr(struct, field).offset
             lines.append(f'_Static_assert(offsetof(ov3d_{name}, {field}) == {offset}, "{name}.{field}");')
-    constants = [name for name in dir(ov3d) if name.split("_")[0] in ("AXES", "SIMILARITY", "GRID", "OUTPUT", "LABEL")]
+    constants = [name for name in dir(ov3d) if name.split("_")[0] in ("AXES", "SIMILARITY", "GRID", "OUTPUT", "LABEL",
+                                                                           "PRECISION", "OVERFLOW", "VOCABULARY")]
     lines += [f'_Static_assert(OV3D_{name} == {getattr(ov3d, name)}, "{name}");' for name in constants]
     return "\n".join(lines)
 
@@ -83,6 +87,17 @@ def main(model_path, vocabulary_path, assertions_path):
     assert result.timings["total"] > 0
     words = ov3d.Vocabulary.from_embeddings(["first", "last"], np.eye(32)[[0, 31]], "custom-32")
     assert words.names == ["first", "last"] and set(session.query(result, words).labels) <= {0, 1}
+    with ov3d.TextEncoder(os.path.join(os.path.dirname(vocabulary_path), "tower"), threads=1) as encoder:
+        assert encoder.info["dim"] == 32 and encoder.info["text_space"] == "custom-32", encoder.info
+        rows = encoder.encode(["a chair", "été"])
+        assert rows.shape == (2, 32) and np.allclose(np.linalg.norm(rows, axis=1), 1)
+        plain = ov3d.Vocabulary.from_texts(encoder, ["chair", "floor"], [], other_label=1, other_threshold=1e9)
+        named = ov3d.Vocabulary.from_texts(encoder, ["chair", "floor"], ["a {}", "{} in a room"])
+        preset = ov3d.Vocabulary.from_preset(encoder, "scannet20")
+        raises(ov3d.Error, lambda: ov3d.Vocabulary.from_texts(encoder, ["chair"], ["nothing"]), "nothing")
+    assert plain.names == named.names == ["chair", "floor"] and len(preset) == 20
+    assert set(session.query(result, plain).labels) == {1}
+    assert len(set(session.query(result, preset).labels)) > 1
     raises(TypeError, lambda: session.segment(points, topk=3), "topk")
     raises(ov3d.Error, lambda: session.segment(points, top_k=9), "top_k")
     raises(ov3d.Error, lambda: ov3d.Session(model), "model")

@@ -1,10 +1,11 @@
 //! From input to labels: quantise, levels, kernel maps, the network's steps, head with lift to points.
 
-use super::arithmetic::Arithmetic;
+use super::arithmetic::{Arithmetic, row_words};
 use super::convolution::Operands;
 use super::coordinates::{self, CoordinateMaps};
 use super::head;
 use super::input::input_features;
+use super::layout::Layout;
 use super::memory;
 use super::prepared::{PreparedNetwork, PreparedStep};
 use super::tensor::{Scratch, Tensor, Workers};
@@ -62,17 +63,21 @@ pub(super) fn execute(mut means: Means<'_>, job: &Job<'_>) -> Result<Outcome> {
     let kernel_maps = coordinates::kernel_maps(&network, &levels, cancel)?;
     clock.lap(maps_stage, Work::default())?;
     let maps = CoordinateMaps { levels, kernel_maps };
-    let working_bytes = memory::working_bytes(job, &voxels, &maps, &network, means.workers);
+    let rows_of = |tensor: TensorId| maps.levels.level(plan.tensor(tensor).level).len();
+    let words_of = |tensor: TensorId| row_words(plan.tensor(tensor).channels, network.precisions[tensor.0]);
+    let layout = Layout::new(&network, arena, |tensor| rows_of(tensor) * words_of(tensor))?;
+    let working_bytes = memory::working_bytes(job, &voxels, &maps, &network, &layout, means.workers);
     job.check_budget(working_bytes)?;
     means.workers.reserve(memory::worker_len(job, &maps.levels, &network))?;
+    means.scratch.reserve(layout.lens())?;
     let input = match plan.input {
-        Some(TensorId(input)) => {
-            let (channels, precision) = (plan.tensors[input].channels, network.precisions[input]);
-            input_features(job, &voxels, channels, precision, means.scratch)?
+        Some(input) => {
+            let (channels, precision) = (plan.tensor(input).channels, network.precisions[input.0]);
+            input_features(job, &voxels, means.scratch.take(layout.slot(input), voxels.len(), channels, precision)?)?
         }
         None => Tensor::default(),
     };
-    let trunk = run_network(&mut means, job, &network, input, &maps, &mut clock)?;
+    let trunk = run_network(&mut means, job, &network, &layout, input, &maps, &mut clock)?;
     drop(maps);
 
     let mut outcome = Outcome {
@@ -114,6 +119,7 @@ fn run_network(
     means: &mut Means<'_>,
     job: &Job<'_>,
     network: &PreparedNetwork,
+    layout: &Layout,
     input: Tensor,
     maps: &CoordinateMaps,
     clock: &mut Clock<'_>,
@@ -123,7 +129,7 @@ fn run_network(
     if let Some(TensorId(place)) = plan.input {
         tensors[place] = input;
     }
-    let result = run_steps(means, job, network, &mut tensors, maps, clock);
+    let result = run_steps(means, job, network, layout, &mut tensors, maps, clock);
     let trunk = std::mem::take(&mut tensors[plan.trunk.0]);
     // Also after an error: to hand large buffers back to the system takes longer than a cancelled call may.
     tensors.into_iter().for_each(|tensor| means.scratch.give(tensor));
@@ -140,22 +146,23 @@ fn run_steps(
     means: &mut Means<'_>,
     job: &Job<'_>,
     network: &PreparedNetwork,
+    layout: &Layout,
     tensors: &mut [Tensor],
     maps: &CoordinateMaps,
     clock: &mut Clock<'_>,
 ) -> Result<()> {
     let plan = job.plan;
     for ((step, prepared), released) in plan.steps.iter().zip(&network.steps).zip(&network.released) {
-        let (spec, precision) = (plan.tensor(step.writes()), network.precisions[step.writes().0]);
-        let mut output =
-            Tensor::unfilled(maps.levels.level(spec.level).len(), spec.channels, precision, means.scratch)?;
+        let (written, spec) = (step.writes(), plan.tensor(step.writes()));
+        let (rows, precision) = (maps.levels.level(spec.level).len(), network.precisions[written.0]);
+        let mut output = means.scratch.take(layout.slot(written), rows, spec.channels, precision)?;
         let operands =
             Operands { arithmetic: means.arithmetic, workers: means.workers, tensors, maps, control: job.control };
         let work = match prepared {
             PreparedStep::Stem(stem) => stem.run(&operands, &maps.levels, &mut output),
             PreparedStep::Convolution(convolution) => convolution.run(&operands, &mut output),
         };
-        tensors[step.writes().0] = output;
+        tensors[written.0] = output;
         for &TensorId(tensor) in released {
             means.scratch.give(std::mem::take(&mut tensors[tensor]));
         }

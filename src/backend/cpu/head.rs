@@ -139,7 +139,7 @@ fn score_block(
     head.linear.apply(trunk, block.first, result);
     for (row, (products, top)) in result.chunks_exact(stride).zip(block.ranked.chunks_mut(request.top_k)).enumerate() {
         let (prompts, norm_terms) = products[..head.linear.columns()].split_at(head.prompts);
-        let norm = norm_terms.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt() as f32;
+        let norm = length(norm_terms);
         scoring.label_scores(prompts, norm, labels);
         scoring.normalise(labels);
         Scoring::rank(labels, top);
@@ -152,6 +152,15 @@ fn score_block(
             kept.iter_mut().zip(prompts).for_each(|(kept, score)| *kept = score * factor);
         }
     }
+}
+
+/// The length of a row; several sums side by side, because each addition waits for the one before it.
+fn length(row: &[f32]) -> f32 {
+    let mut sums = [0.0_f64; 8];
+    for values in row.chunks(sums.len()) {
+        sums.iter_mut().zip(values).for_each(|(sum, &v)| *sum += f64::from(v) * f64::from(v));
+    }
+    sums.iter().sum::<f64>().sqrt() as f32
 }
 
 /// The head's own product, for full text-space features.

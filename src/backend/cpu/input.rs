@@ -1,7 +1,7 @@
 //! Input features: the colours of each voxel's representative point, or those given with ready-made voxels.
 
 use super::simd::bf16_pair;
-use super::tensor::{Scratch, Tensor};
+use super::tensor::Tensor;
 use crate::arena::{Arena, Buffer};
 use crate::backend::{Input, Job, Precision, Representative};
 use crate::cloud::Cloud;
@@ -12,15 +12,9 @@ use std::cmp::Ordering;
 /// Voxels between two looks at the cancel token.
 const BLOCK: usize = 1 << 13;
 
-/// `[v, channels]` features of the representative point of each voxel.
-pub(super) fn input_features(
-    job: &Job<'_>,
-    voxels: &Voxels,
-    channels: usize,
-    precision: Precision,
-    scratch: &mut Scratch,
-) -> Result<Tensor> {
-    let mut tensor = Tensor::unfilled(voxels.len(), channels, precision, scratch)?;
+/// Fills `tensor` with the `[v, channels]` features of the representative point of each voxel.
+pub(super) fn input_features(job: &Job<'_>, voxels: &Voxels, mut tensor: Tensor) -> Result<Tensor> {
+    let (channels, precision) = (tensor.channels, tensor.precision);
     tensor.as_mut_slice().fill(0.0);
     let stride = tensor.stride;
     let keep = |row: &mut [f32], features: &[f32]| match precision {

@@ -92,10 +92,10 @@ pub(super) fn block_len(columns: usize) -> usize {
 }
 
 /// The most rows of a block.
-const MOST_ROWS: usize = 512;
+pub(super) const MOST_ROWS: usize = 512;
 
 /// The pairs `(i, i)`.
-static SAME_ROW: [Pair; MOST_ROWS] = {
+pub(super) static SAME_ROW: [Pair; MOST_ROWS] = {
     let mut pairs = [Pair { input: 0, output: 0 }; MOST_ROWS];
     let mut row = 0;
     while row < MOST_ROWS {

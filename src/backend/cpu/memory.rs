@@ -4,11 +4,12 @@
 use super::arithmetic::row_words;
 use super::coordinates::{CoordinateMaps, chunk_rows};
 use super::head;
+use super::layout::Layout;
 use super::linear::block_len;
 use super::prepared::PreparedNetwork;
 use super::tensor::Workers;
 use crate::backend::{FeatureSpace, Job, Precision};
-use crate::plan::{Plan, Step, TensorId};
+use crate::plan::{Step, TensorId};
 use crate::sparse::{Levels, Voxels};
 
 /// Bytes that turning `points` points into voxels needs: cells, two buffers of keyed points for the sort, the voxel of
@@ -24,6 +25,7 @@ pub(super) fn working_bytes(
     voxels: &Voxels,
     coordinates: &CoordinateMaps,
     network: &PreparedNetwork,
+    layout: &Layout,
     workers: &Workers,
 ) -> u64 {
     let levels = &coordinates.levels;
@@ -47,13 +49,8 @@ pub(super) fn working_bytes(
     };
     // FP32 twice, then FP16.
     let features = count * feature_dim as u64 * 10;
-    let tensor_bytes = |tensor: TensorId| {
-        let spec = plan.tensor(tensor);
-        4 * (levels.level(spec.level).len() * row_words(spec.channels, network.precisions[tensor.0])) as u64
-    };
-    let trunk = tensor_bytes(plan.trunk);
     let sums = 4 * (workers.threads() * worker_len(job, &coordinates.levels, network)) as u64;
-    let run = base + sums + (maps + tensors_peak(plan, network, tensor_bytes)).max(trunk + outputs + features);
+    let run = base + sums + layout.bytes() + maps.max(outputs + features);
     run.max(voxelise_bytes(voxels.voxel_of_point.len()))
 }
 
@@ -69,16 +66,4 @@ pub(super) fn worker_len(job: &Job<'_>, levels: &Levels, network: &PreparedNetwo
     let scores = job.scores.as_ref().map_or(0, head::score_len);
     let features = if job.features == Some(FeatureSpace::Text) { block_len(plan.head.text_dim()) } else { 0 };
     rounded.map(chunk).max().unwrap_or(0).max(scores).max(features)
-}
-
-/// The most that the tensors alive at one step take together.
-fn tensors_peak(plan: &Plan, network: &PreparedNetwork, tensor_bytes: impl Fn(TensorId) -> u64) -> u64 {
-    let mut alive = plan.input.map_or(0, &tensor_bytes);
-    let mut peak = alive;
-    for (step, released) in plan.steps.iter().zip(&network.released) {
-        alive += tensor_bytes(step.writes());
-        peak = peak.max(alive);
-        alive -= released.iter().copied().map(&tensor_bytes).sum::<u64>();
-    }
-    peak
 }

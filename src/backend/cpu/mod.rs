@@ -6,9 +6,11 @@ mod ahead;
 mod arithmetic;
 mod convolution;
 mod coordinates;
+mod dense;
 mod execute;
 mod head;
 mod input;
+mod layout;
 mod level;
 mod linear;
 mod memory;
@@ -19,13 +21,17 @@ mod simd;
 pub mod simd_peak;
 mod stem;
 mod tensor;
+mod tower;
 
 pub use level::CpuLevel;
+pub use tower::PreparedTower;
 
 use super::pool::Pool;
 use super::{Backend, HeadMatrix, Job, Outcome, Precision, PreparedHead, Query, Scores};
 use crate::arena::Arena;
+use crate::cancel::Cancel;
 use crate::error::{Error, Result};
+use crate::plan::Tower;
 use arithmetic::Arithmetic;
 use execute::Means;
 use parking_lot::Mutex;
@@ -75,6 +81,17 @@ impl CpuBackend {
             scratch: Mutex::default(),
             arena: Arena::keeping(),
         })
+    }
+
+    /// Packs a text tower, whose weights stay at their width.
+    pub fn prepare_tower(&self, tower: Tower) -> Result<PreparedTower> {
+        self.pool.threads.install(|| PreparedTower::new(self.arithmetic.full(), tower))
+    }
+
+    /// `[sequences, dim]` embeddings of unit length of token sequences, each with its end token. An embedding has the
+    /// same bits whatever sequences are encoded beside it and however many threads there are.
+    pub fn encode(&self, tower: &PreparedTower, sequences: &[Vec<u32>], cancel: Cancel<'_>) -> Result<Vec<f32>> {
+        self.pool.threads.install(|| tower.encode(sequences, &self.workers, cancel))
     }
 }
 

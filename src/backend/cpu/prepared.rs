@@ -17,10 +17,13 @@ pub(super) enum PreparedStep {
 }
 
 /// The packed form of a [`Plan`]'s steps.
+#[derive(Default)]
 pub(super) struct PreparedNetwork {
     pub(super) steps: Vec<PreparedStep>,
     /// Per step, the tensors nobody reads afterwards.
     pub(super) released: Vec<Vec<TensorId>>,
+    /// Per tensor, the first and the last step that need it.
+    pub(super) lives: Vec<[usize; 2]>,
     /// Every geometry of the steps, once.
     pub(super) geometries: Vec<Geometry>,
     /// Per tensor, what its numbers are kept in.
@@ -48,7 +51,13 @@ impl PreparedNetwork {
                 geometries.push(geometry);
             }
         }
-        Ok(Self { steps, released: plan.released_after(), geometries, precisions })
+        let released = plan.released_after();
+        let mut lives = vec![[0, plan.steps.len()]; plan.tensors.len()];
+        for (index, (step, released)) in plan.steps.iter().zip(&released).enumerate() {
+            lives[step.writes().0][0] = index;
+            released.iter().for_each(|tensor| lives[tensor.0][1] = index);
+        }
+        Ok(Self { steps, released, lives, geometries, precisions })
     }
 }
 

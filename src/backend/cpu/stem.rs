@@ -118,7 +118,7 @@ fn split_rows<'a>(
 mod tests {
     use super::super::arithmetic::Arithmetic;
     use super::super::coordinates::CoordinateMaps;
-    use super::super::tensor::{Scratch, Workers};
+    use super::super::tensor::Workers;
     use super::*;
     use crate::arena::nothing;
     use crate::backend::Control;
@@ -157,7 +157,7 @@ mod tests {
                         control: Control::default(),
                     };
                     let rows = levels.level(0).len();
-                    let mut output = Tensor::unfilled(rows, columns, Precision::F32, &mut Scratch::default()).unwrap();
+                    let mut output = Tensor::zeroed(rows, columns, Precision::F32);
                     output.as_mut_slice().fill(f32::NAN);
                     let work = PackedStem::new(&stem).unwrap().run(&run, &levels, &mut output).unwrap();
                     assert_eq!(work.flop, 2 * map.pair_count() * columns as u64);

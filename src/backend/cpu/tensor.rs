@@ -35,43 +35,77 @@ impl Buffer {
     }
 }
 
-/// Buffers of finished layers for those to come, within a run and from one run to the next: fresh memory costs a page
-/// fault every 4 KiB.
+/// The buffers of a run's tensors, kept from one run to the next: fresh memory costs a page fault every 4 KiB.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    spare: Vec<Buffer>,
+    /// By slot; empty while a tensor has it.
+    slots: Vec<Buffer>,
 }
 
 impl Scratch {
-    /// A buffer of at least `len` floats: the smallest spare one that is large enough, or a new one.
-    fn take(&mut self, len: usize) -> Result<Buffer> {
-        let lines = len.div_ceil(LINE);
-        let fitting = self.spare.iter().enumerate().filter(|(_, buffer)| buffer.lines.len() >= lines);
-        let Some(best) = fitting.min_by_key(|(_, buffer)| buffer.lines.len()).map(|(index, _)| index) else {
-            // Room made by dropping the largest spare: sizes only grow when the clouds do.
-            let largest = self.spare.iter().enumerate().max_by_key(|(_, buffer)| buffer.lines.len());
-            if let Some(index) = largest.map(|(index, _)| index) {
-                self.spare.swap_remove(index);
+    /// Makes room for slots of `lens` words.
+    pub(super) fn reserve(&mut self, lens: &[usize]) -> Result<()> {
+        self.slots.resize_with(lens.len().max(self.slots.len()), Buffer::default);
+        for (slot, &len) in self.slots.iter_mut().zip(lens) {
+            if slot.lines.len() * LINE < len {
+                // First gone, then new: the peak is one of them.
+                *slot = Buffer::default();
+                *slot = Buffer::zeroed(len, "the features of the layers")?;
             }
-            return Buffer::zeroed(len, "the features of a layer");
-        };
-        let mut buffer = self.spare.swap_remove(best);
-        if cfg!(debug_assertions) {
-            buffer.as_mut_slice().fill(f32::NAN);
+            if cfg!(debug_assertions) {
+                slot.as_mut_slice().fill(f32::NAN);
+            }
         }
-        Ok(buffer)
+        Ok(())
+    }
+
+    /// `[rows, channels]` of anything in a reserved slot: whoever fills it must fill whole rows, padding included.
+    pub(super) fn take(&mut self, slot: usize, rows: usize, channels: usize, precision: Precision) -> Result<Tensor> {
+        let data = self.slots.get_mut(slot).map(std::mem::take).unwrap_or_default();
+        let stride = row_words(channels, precision);
+        if data.lines.len() * LINE < rows * stride {
+            return Err(Error::internal(format!("slot {slot} has no room for [{rows}, {channels}]")));
+        }
+        Ok(Tensor { rows, channels, precision, stride, slot, data })
+    }
+
+    /// Takes back the buffer of a tensor that nobody reads any more.
+    pub(super) fn give(&mut self, tensor: Tensor) {
+        if !tensor.data.lines.is_empty() {
+            self.slots[tensor.slot] = tensor.data;
+        }
+    }
+
+    /// Bytes of the buffers that are here.
+    pub(super) fn bytes(&self) -> u64 {
+        self.slots.iter().map(|buffer| size_of_val(&buffer.lines[..]) as u64).sum()
+    }
+}
+
+/// Buffers of finished tensors for those to come, where sizes are not known beforehand.
+#[derive(Debug, Default)]
+pub(super) struct Spare {
+    buffers: Vec<Buffer>,
+}
+
+impl Spare {
+    /// `[rows, channels]` of anything, in the smallest buffer that is large enough or a new one: whoever fills it must
+    /// fill whole rows, padding included.
+    pub(super) fn take(&mut self, rows: usize, channels: usize, precision: Precision) -> Result<Tensor> {
+        let stride = row_words(channels, precision);
+        let lines = (rows * stride).div_ceil(LINE);
+        let fitting = self.buffers.iter().enumerate().filter(|(_, buffer)| buffer.lines.len() >= lines);
+        let best = fitting.min_by_key(|(_, buffer)| buffer.lines.len()).map(|(index, _)| index);
+        let data = match best {
+            Some(best) => self.buffers.swap_remove(best),
+            None => Buffer::zeroed(rows * stride, "the features of a layer")?,
+        };
+        Ok(Tensor { rows, channels, precision, stride, slot: 0, data })
     }
 
     /// Keeps the buffer of a tensor that nobody reads any more.
     pub(super) fn give(&mut self, tensor: Tensor) {
-        if !tensor.data.lines.is_empty() {
-            self.spare.push(tensor.data);
-        }
-    }
-
-    /// Bytes of the spare buffers.
-    pub(super) fn bytes(&self) -> u64 {
-        self.spare.iter().map(|buffer| size_of_val(&buffer.lines[..]) as u64).sum()
+        self.buffers.push(tensor.data);
     }
 }
 
@@ -122,14 +156,19 @@ pub(super) struct Tensor {
     pub(super) channels: usize,
     pub(super) precision: Precision,
     pub(super) stride: usize,
+    slot: usize,
     data: Buffer,
 }
 
 impl Tensor {
-    /// `[rows, channels]` of anything: whoever fills it must fill whole rows, padding included.
-    pub(super) fn unfilled(rows: usize, channels: usize, precision: Precision, scratch: &mut Scratch) -> Result<Self> {
-        let stride = row_words(channels, precision);
-        Ok(Self { rows, channels, precision, stride, data: scratch.take(rows * stride)? })
+    /// `[rows, channels]` of zeros in a buffer of its own.
+    #[cfg(test)]
+    pub(super) fn zeroed(rows: usize, channels: usize, precision: Precision) -> Self {
+        let mut scratch = Scratch::default();
+        scratch.reserve(&[rows * row_words(channels, precision)]).unwrap();
+        let mut tensor = scratch.take(0, rows, channels, precision).unwrap();
+        tensor.as_mut_slice().fill(0.0);
+        tensor
     }
 
     /// All words; those of BF16 numbers only look like floats.

@@ -20,6 +20,11 @@ pub(crate) struct EngineArgs {
 }
 
 impl EngineArgs {
+    /// Threads of the CPU, unless all.
+    pub(crate) fn threads(&self) -> Option<usize> {
+        self.threads
+    }
+
     /// Opens the device.
     pub(crate) fn open(&self) -> Result<Arc<dyn Backend>> {
         open("--device", device_index(&self.device)?, self.threads, self.precision)

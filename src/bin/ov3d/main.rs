@@ -14,14 +14,17 @@ mod convert;
 mod demo;
 mod devices;
 mod engine;
+mod eval;
 mod formats;
 mod info;
 mod picture;
 mod progress;
+mod query;
 mod report;
 mod segment;
 mod verify;
 mod vocab;
+mod words;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -38,7 +41,9 @@ struct Cli {
 enum Command {
     Demo(demo::Args),
     Devices(devices::Args),
-    Segment(segment::Args),
+    Segment(Box<segment::Args>),
+    Query(Box<query::Args>),
+    Eval(eval::Args),
     Convert(convert::Args),
     Info(info::Args),
     Vocab(vocab::Args),
@@ -58,6 +63,8 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Devices(args) => devices::run(&args),
         Command::Segment(args) => segment::run(&args),
+        Command::Query(args) => query::run(&args),
+        Command::Eval(args) => eval::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Vocab(args) => vocab::run(&args),

@@ -2,6 +2,8 @@
 
 mod bars;
 mod font;
+mod heat;
+mod matrix;
 mod palette;
 mod plot;
 mod render;
@@ -9,7 +11,9 @@ mod scene;
 mod view;
 
 pub(crate) use bars::{Bar, BarChart, Stack, draw_bars, pale};
+pub(crate) use heat::heat_color;
 use image::{GenericImage, Rgb, RgbImage};
+pub(crate) use matrix::draw_matrix;
 use openvocab3d::{Error, ErrorKind, Result};
 pub(crate) use palette::label_colors;
 pub(crate) use plot::{Curve, Plot, draw_plot};
@@ -44,9 +48,33 @@ const MOST_ENTRIES: usize = 24;
 /// Views of a cloud in metres with z up, coloured by label: in perspective from a corner on the left, from above on the
 /// right; below them the legend, by count. Points that are not finite are left out.
 pub(crate) fn draw_cloud(positions: &[[f64; 3]], colors: &[[u8; 3]], legend: &[LegendEntry], title: &str) -> RgbImage {
-    let scene = Scene::new(positions, colors);
     let lines = legend_lines(legend, positions.len());
     let rows = (lines.len() as u32).div_ceil(COLUMNS);
+    let (mut image, below) = draw_views(positions, colors, title, rows);
+    draw_legend(&mut image, below, &lines);
+    image
+}
+
+/// The same views, coloured by how well points fit a text, with the scale of colours below.
+pub(crate) fn draw_heat(positions: &[[f64; 3]], colors: &[[u8; 3]], title: &str) -> RgbImage {
+    let (mut image, below) = draw_views(positions, colors, title, 2);
+    let width = image.width() - 2 * GAP;
+    for x in 0..width {
+        let color = heat_color(x as f32 / (width - 1) as f32);
+        fill(&mut image, [GAP + x, below], [1, font::TEXT_HEIGHT], color);
+    }
+    let marks = [(0.0, "fits the others better"), (0.5, "50 %: alike"), (1.0, "fits the text better")];
+    for (place, name) in marks {
+        let text = font::text_width(name);
+        let x = GAP + ((width - text) as f32 * place) as u32;
+        font::draw(&mut image, x, below + LINE, INK, name);
+    }
+    image
+}
+
+/// The views with room for `rows` lines of a legend, and where these begin.
+fn draw_views(positions: &[[f64; 3]], colors: &[[u8; 3]], title: &str, rows: u32) -> (RgbImage, u32) {
+    let scene = Scene::new(positions, colors);
     let width = GAP + CORNER[0] + GAP + ABOVE[0] + GAP;
     let panels = GAP + LINE;
     let below = panels + CORNER[1] + LINE + GAP;
@@ -62,8 +90,7 @@ pub(crate) fn draw_cloud(positions: &[[f64; 3]], colors: &[[u8; 3]], legend: &[L
     );
     panel(&mut image, [GAP, panels], &corner, "from a corner");
     panel(&mut image, [GAP + CORNER[0] + GAP, panels], &above, "from above");
-    draw_legend(&mut image, below, &lines);
-    image
+    (image, below)
 }
 
 /// Writes `image` as PNG.

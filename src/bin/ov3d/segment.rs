@@ -5,6 +5,7 @@ use super::formats::{self, CloudFile, LabelledCloud};
 use super::picture::{self, LegendEntry};
 use super::progress::Progress;
 use super::report::{self, Summary, count_labels};
+use super::words::WordArgs;
 use clap::ValueEnum;
 use openvocab3d::backend::Control;
 use openvocab3d::cloud::{Axes, Cloud, Frame, GridOrigin, StridedView};
@@ -19,21 +20,21 @@ use std::time::Instant;
 
 /// Label every point of a cloud
 ///
-/// Reads PLY and npy clouds, writes a coloured PLY with `label` and `score` properties, a picture, npy arrays and a JSON
+/// Reads clouds of many formats, writes a coloured PLY with `label` and `score` properties, a picture, npy arrays and a JSON
 /// summary, whichever are asked for.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   ov3d segment room.ply --model scannet.safetensors --vocab scannet20.safetensors -o labelled.ply --picture room.png
+  ov3d segment scan.las --model scannet.safetensors --encoder clip-vit-l14-336 --text sofa --text lamp -o out.ply
   ov3d segment scan.npy --model scannet.safetensors --vocab words.safetensors --unit 0.001 --axes camera -o out.ply")]
 pub(crate) struct Args {
-    /// The cloud: PLY, or npy of [n, 3] positions
+    /// The cloud: PLY, PCD, LAS, LAZ, E57, npy of [n, 3] positions, or .bin of KITTI and nuScenes
     cloud: PathBuf,
     /// The model file (see `ov3d convert`)
     #[arg(short, long)]
     model: PathBuf,
-    /// The vocabulary file (see `ov3d vocab`)
-    #[arg(long)]
-    vocab: PathBuf,
+    #[command(flatten)]
+    words: WordArgs,
     /// Labelled, coloured PLY to write
     #[arg(short, long)]
     output: Option<PathBuf>,
@@ -78,7 +79,7 @@ pub(crate) struct RunArgs {
     #[arg(long, default_value_t = 1463)]
     seed: u64,
     #[command(flatten)]
-    engine: EngineArgs,
+    pub(crate) engine: EngineArgs,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -108,7 +109,7 @@ enum SimilarityArg {
 }
 
 impl RunArgs {
-    fn frame(&self) -> Frame {
+    pub(crate) fn frame(&self) -> Frame {
         let axes = match self.axes {
             AxesArg::ZUp => Axes::RightHandedZUp,
             AxesArg::Unreal => Axes::LeftHandedZUp,
@@ -119,7 +120,7 @@ impl RunArgs {
         Frame { unit_in_metres: self.unit, axes, pose: None }
     }
 
-    fn options(&self) -> SegmentOptions {
+    pub(crate) fn options(&self) -> SegmentOptions {
         SegmentOptions {
             voxel_size: self.voxel_size,
             grid_origin: match self.grid_origin {
@@ -148,13 +149,15 @@ pub(crate) struct Labelled {
     metres: Vec<[f64; 3]>,
     result: Segmentation,
     names: Vec<String>,
+    /// A colour per label.
+    palette: Vec<[u8; 3]>,
     pub(crate) summary: Summary,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let cloud = formats::read_cloud(&args.cloud)?;
     let model = Arc::new(Model::load(&args.model)?);
-    let vocabulary = Arc::new(Vocabulary::load(&args.vocab)?);
+    let vocabulary = Arc::new(args.words.vocabulary(args.run.engine.threads())?);
     let name = args.cloud.display().to_string();
     let labelled = label(cloud, &name, &model, &args.model.display().to_string(), vocabulary, &args.run)?;
     report::print(&labelled.summary);
@@ -184,6 +187,10 @@ pub(crate) fn label(
     args: &RunArgs,
 ) -> Result<Labelled> {
     let names: Vec<String> = vocabulary.labels().iter().map(|label| label.name.clone()).collect();
+    let palette = match vocabulary.colors() {
+        [] => picture::label_colors(names.len()),
+        colors => colors.to_vec(),
+    };
     let mut session = Session::on(model.clone(), args.engine.open()?);
     session.set_vocabulary(vocabulary)?;
     let frame = args.frame();
@@ -213,20 +220,15 @@ pub(crate) fn label(
         stages: results.stages.iter().map(Into::into).collect(),
     };
     let metres = cloud.positions.iter().map(|&p| frame.to_metres(p)).collect();
-    Ok(Labelled { cloud, metres, result, names, summary })
+    Ok(Labelled { cloud, metres, result, names, palette, summary })
 }
 
 /// The colour of points without a label.
 const NO_LABEL: [u8; 3] = [160, 160, 160];
 
 impl Labelled {
-    fn palette(&self) -> Vec<[u8; 3]> {
-        picture::label_colors(self.names.len())
-    }
-
     fn point_colors(&self) -> Vec<[u8; 3]> {
-        let palette = self.palette();
-        let color = |&label: &i32| usize::try_from(label).map_or(NO_LABEL, |label| palette[label]);
+        let color = |&label: &i32| usize::try_from(label).map_or(NO_LABEL, |label| self.palette[label]);
         self.result.labels.iter().map(color).collect()
     }
 
@@ -244,10 +246,9 @@ impl Labelled {
     }
 
     pub(crate) fn write_picture(&self, path: &std::path::Path, title: &str) -> Result<()> {
-        let palette = self.palette();
         let entry = |count: &report::LabelCount| LegendEntry {
             name: count.name.clone(),
-            color: palette[count.label],
+            color: self.palette[count.label],
             count: count.points,
         };
         let legend: Vec<LegendEntry> = self.summary.labels.iter().filter(|l| l.points > 0).map(entry).collect();
@@ -257,9 +258,14 @@ impl Labelled {
     }
 
     pub(crate) fn write_json(&self, path: &std::path::Path) -> Result<()> {
-        let text = serde_json::to_string_pretty(&self.summary).map_err(|e| Error::internal(e.to_string()))?;
-        std::fs::write(path, text + "\n").map_err(|e| Error::io(path, "write the summary", &e))?;
-        say!("wrote {}", path.display());
-        Ok(())
+        write_json(path, &self.summary)
     }
+}
+
+/// Writes a summary.
+pub(crate) fn write_json(path: &std::path::Path, summary: &impl serde::Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(summary).map_err(|e| Error::internal(e.to_string()))?;
+    std::fs::write(path, text + "\n").map_err(|e| Error::io(path, "write the summary", &e))?;
+    say!("wrote {}", path.display());
+    Ok(())
 }

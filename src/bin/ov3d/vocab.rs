@@ -1,12 +1,14 @@
-//! `ov3d vocab`: makes and lists vocabulary files.
+//! `ov3d vocab`: makes, lists, merges and compares vocabulary files.
 
 use super::formats;
+use super::picture;
+use super::words::WordArgs;
 use clap::Subcommand;
-use openvocab3d::model::Vocabulary;
+use openvocab3d::model::{Embeddings, Vocabulary, WeightDtype};
 use openvocab3d::{Error, ErrorKind, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// Make and list vocabulary files
+/// Make, list, merge and compare vocabulary files
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -15,65 +17,173 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Make a vocabulary from ready-made text embeddings
-    #[command(after_help = "Example:
-  ov3d vocab make --names names.txt --embeddings embeddings.npy --space clip-vit-b32 -o vocabulary.safetensors")]
+    /// Make a vocabulary of words, or of ready-made text embeddings
+    #[command(after_help = "Examples:
+  ov3d vocab make --encoder clip-vit-l14-336 --text sofa --text \"vehicle=car;truck\" -o words.safetensors
+  ov3d vocab make --encoder clip-vit-l14-336 --preset scannet20 -o scannet20.safetensors
+  ov3d vocab make --names names.txt --embeddings embeddings.npy --space clip-vit-b32 -o words.safetensors")]
     Make {
-        /// Text file with one name a line
+        #[command(flatten)]
+        words: Box<WordArgs>,
+        /// npy array [names, dim] of text embeddings, one row per line of --names, instead of an encoder
+        #[arg(long, requires = "names", requires = "space", conflicts_with = "encoder")]
+        embeddings: Option<PathBuf>,
+        /// Name of the text tower of --embeddings, as `ov3d info` shows it for the model
         #[arg(long)]
-        names: PathBuf,
-        /// npy array [names, dim] of text embeddings, one row per name
-        #[arg(long)]
-        embeddings: PathBuf,
-        /// Name of the text tower, as `ov3d info` shows it for the model
-        #[arg(long)]
-        space: String,
-        /// The vocabulary file to write
-        #[arg(short, long)]
-        output: PathBuf,
+        space: Option<String>,
+        #[command(flatten)]
+        out: OutArgs,
     },
     /// List the labels of a vocabulary file
     List {
         /// The vocabulary file
         vocabulary: PathBuf,
     },
+    /// Join vocabularies of one text space; labels of one name become one, with the prompts of all
+    #[command(after_help = "Example:
+  ov3d vocab merge indoor.safetensors street.safetensors -o both.safetensors")]
+    Merge {
+        /// The vocabulary files
+        #[arg(required = true)]
+        vocabularies: Vec<PathBuf>,
+        #[command(flatten)]
+        out: OutArgs,
+    },
+    /// Show the labels most like a label, or like a text
+    #[command(after_help = "Examples:
+  ov3d vocab nearest words.safetensors sofa
+  ov3d vocab nearest words.safetensors \"something to sit on\" --encoder clip-vit-l14-336")]
+    Nearest {
+        /// The vocabulary file
+        vocabulary: PathBuf,
+        /// A label of it; any text with an encoder
+        text: String,
+        /// Text encoder of the vocabulary's space
+        #[arg(long)]
+        encoder: Option<PathBuf>,
+        /// How many labels to show
+        #[arg(short, long, default_value_t = 10)]
+        count: usize,
+    },
+    /// Draw how alike the labels are
+    #[command(after_help = "Example:
+  ov3d vocab similarity words.safetensors -o similarity.png")]
+    Similarity {
+        /// The vocabulary file
+        vocabulary: PathBuf,
+        /// Picture (PNG) to write
+        #[arg(short, long)]
+        output: PathBuf,
+    },
+}
+
+/// The file to write.
+#[derive(clap::Args)]
+struct OutArgs {
+    /// The vocabulary file to write
+    #[arg(short, long)]
+    output: PathBuf,
+    /// Store embeddings as FP16: half the size, cosines change by less than 0.001
+    #[arg(long)]
+    half: bool,
+    /// Line on where words or embeddings come from, kept in the file
+    #[arg(long)]
+    notice: Option<String>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.command {
-        Command::Make { names, embeddings, space, output } => {
-            let text = std::fs::read_to_string(names).map_err(|e| Error::io(names, "read the names", &e))?;
-            let names: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-            let (shape, values) = formats::read_npy_f32(embeddings)?;
-            let [rows, dim] = shape[..] else {
-                let message = format!("'{}' has shape {shape:?}; it needs [names, dim]", embeddings.display());
-                return Err(Error::format(message));
+        Command::Make { words, embeddings, space, out } => {
+            let vocabulary = match (embeddings, &words.names, space) {
+                (Some(embeddings), Some(names), Some(space)) => from_embeddings(names, embeddings, space)?,
+                _ => words.vocabulary(None)?,
             };
-            if rows != names.len() {
-                let message = format!(
-                    "'{}' has {rows} rows for {} names; give one row per name",
-                    embeddings.display(),
-                    names.len()
-                );
-                return Err(Error::new(ErrorKind::Mismatch, message));
-            }
-            Vocabulary::from_embeddings(&names, &values, dim, space)?.save(output)?;
-            say!("{}: {} labels, {dim} wide, space '{space}'", output.display(), names.len());
+            save(vocabulary, out)
         }
         Command::List { vocabulary } => {
-            let vocabulary = Vocabulary::load(vocabulary)?;
-            for set in vocabulary.embeddings() {
-                say!("space '{}', {} wide", set.space, set.dim);
-            }
-            for (index, label) in vocabulary.labels().iter().enumerate() {
-                say!("{index:>5}  {}{}", label.name, prompts(&label.prompts, &label.name));
-            }
+            list(&Vocabulary::load(vocabulary)?);
+            Ok(())
         }
+        Command::Merge { vocabularies, out } => {
+            let parts = vocabularies.iter().map(|path| Vocabulary::load(path)).collect::<Result<Vec<_>>>()?;
+            save(Vocabulary::merge(&parts)?, out)
+        }
+        Command::Nearest { vocabulary, text, encoder, count } => nearest(vocabulary, text, encoder.as_ref(), *count),
+        Command::Similarity { vocabulary, output } => similarity(vocabulary, output),
     }
+}
+
+fn from_embeddings(names: &Path, embeddings: &Path, space: &str) -> Result<Vocabulary> {
+    let text = std::fs::read_to_string(names).map_err(|e| Error::io(names, "read the names", &e))?;
+    let names: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let (shape, values) = formats::read_npy_f32(embeddings)?;
+    let [rows, dim] = shape[..] else {
+        let message = format!("'{}' has shape {shape:?}; it needs [names, dim]", embeddings.display());
+        return Err(Error::format(message));
+    };
+    if rows != names.len() {
+        let message =
+            format!("'{}' has {rows} rows for {} names; give one row per name", embeddings.display(), names.len());
+        return Err(Error::new(ErrorKind::Mismatch, message));
+    }
+    Vocabulary::from_embeddings(&names, &values, dim, space)
+}
+
+fn save(vocabulary: Vocabulary, out: &OutArgs) -> Result<()> {
+    let vocabulary = match &out.notice {
+        Some(notice) => vocabulary.with_notice(notice.clone()),
+        None => vocabulary,
+    };
+    vocabulary.save_as(&out.output, if out.half { WeightDtype::F16 } else { WeightDtype::F32 })?;
+    let spaces = vocabulary.embeddings().iter().map(|set| format!("{} wide, space '{}'", set.dim, set.space));
+    say!("{}: {} labels, {}", out.output.display(), vocabulary.len(), spaces.collect::<Vec<_>>().join("; "));
     Ok(())
+}
+
+fn list(vocabulary: &Vocabulary) {
+    for set in vocabulary.embeddings() {
+        say!("space '{}', {} wide", set.space, set.dim);
+    }
+    if !vocabulary.notice().is_empty() {
+        say!("{}", vocabulary.notice());
+    }
+    for (index, label) in vocabulary.labels().iter().enumerate() {
+        let other = vocabulary.other().filter(|other| other.label == index);
+        let other = other.map_or(String::new(), |other| format!("  for scores below {}", other.threshold));
+        say!("{index:>5}  {}{}{other}", label.name, prompts(&label.prompts, &label.name));
+    }
 }
 
 /// The prompts, unless they are just the name.
 fn prompts(prompts: &[String], name: &str) -> String {
     if prompts == [name] { String::new() } else { format!("  ({})", prompts.join("; ")) }
+}
+
+fn nearest(path: &Path, text: &str, encoder: Option<&PathBuf>, count: usize) -> Result<()> {
+    let vocabulary = Vocabulary::load(path)?;
+    let asked = match encoder {
+        Some(encoder) => WordArgs::of(encoder.clone(), text).vocabulary(None)?,
+        None => {
+            let missing =
+                || Error::argument(format!("the vocabulary has no label '{text}'; give --encoder for any text"));
+            vocabulary.select(&[vocabulary.find(text).ok_or_else(missing)?])?
+        }
+    };
+    let asked = &asked.embeddings()[0];
+    let set = vocabulary.embeddings_for(&asked.space, asked.dim)?;
+    for (label, cosine) in vocabulary.nearest(set, asked.row(0)).into_iter().take(count) {
+        say!("{cosine:.3}  {}", vocabulary.labels()[label].name);
+    }
+    Ok(())
+}
+
+fn similarity(path: &Path, output: &Path) -> Result<()> {
+    let vocabulary = Vocabulary::load(path)?;
+    let set: &Embeddings = &vocabulary.embeddings()[0];
+    let names: Vec<String> = vocabulary.labels().iter().map(|label| label.name.clone()).collect();
+    let matrix = vocabulary.similarity(set)?;
+    let title = format!("{}: {} labels in '{}'", path.display(), names.len(), set.space);
+    picture::save(output, &picture::draw_matrix(&names, &matrix, &title))?;
+    say!("wrote {}", output.display());
+    Ok(())
 }

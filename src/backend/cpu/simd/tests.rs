@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::backend::cpu::packed::Packed;
-use crate::backend::cpu::tensor::{Scratch, Tensor};
+use crate::backend::cpu::tensor::Tensor;
 use crate::sparse::Pair;
 
 fn value(i: usize) -> f32 {
@@ -24,7 +24,7 @@ fn kept(value: f32, precision: Precision) -> f64 {
 
 /// `[rows, channels]` of values; the padding holds zeros.
 fn tensor(rows: usize, channels: usize, precision: Precision) -> Tensor {
-    let mut tensor = Tensor::unfilled(rows, channels, precision, &mut Scratch::default()).unwrap();
+    let mut tensor = Tensor::zeroed(rows, channels, precision);
     let stride = tensor.stride;
     for (row, words) in tensor.as_mut_slice().chunks_exact_mut(stride).enumerate() {
         let number = |channel: usize| if channel < channels { value(row * channels + channel) } else { 0.0 };

@@ -13,19 +13,43 @@ pub(crate) struct LabelledCloud<'a> {
     pub(crate) names: &'a [String],
 }
 
+/// A cloud with how well every point fits one text; all parts have one row per point.
+pub(crate) struct HeatCloud<'a> {
+    pub(crate) positions: &'a [[f64; 3]],
+    pub(crate) colors: &'a [[u8; 3]],
+    pub(crate) relevance: &'a [f32],
+    /// The text, for the header.
+    pub(crate) text: &'a str,
+}
+
+/// Writes `cloud`; its parts have equal lengths.
+pub(super) fn write_heat(out: &mut impl Write, cloud: &HeatCloud<'_>) -> io::Result<()> {
+    let wide = cloud.positions.iter().flatten().any(|&v| needs_double(v));
+    let comment = format!("comment relevance of {}\n", one_line(cloud.text));
+    write_start(out, &comment, cloud.positions.len(), wide)?;
+    writeln!(out, "property float relevance\nend_header")?;
+    for ((position, color), relevance) in cloud.positions.iter().zip(cloud.colors).zip(cloud.relevance) {
+        write_position(out, position, wide)?;
+        out.write_all(color)?;
+        out.write_all(&relevance.to_le_bytes())?;
+    }
+    Ok(())
+}
+
 /// Writes `cloud`; its parts have equal lengths.
 pub(super) fn write(out: &mut impl Write, cloud: &LabelledCloud<'_>) -> io::Result<()> {
     let wide = cloud.positions.iter().flatten().any(|&v| needs_double(v));
-    write_header(out, cloud, if wide { "double" } else { "float" })?;
+    let comments: String = cloud
+        .names
+        .iter()
+        .enumerate()
+        .map(|(label, name)| format!("comment label {label} {}\n", one_line(name)))
+        .collect();
+    write_start(out, &comments, cloud.positions.len(), wide)?;
+    writeln!(out, "property int label\nproperty float score\nend_header")?;
     let rows = cloud.positions.iter().zip(cloud.colors).zip(cloud.labels).zip(cloud.scores);
     for (((position, color), label), score) in rows {
-        for &value in position {
-            if wide {
-                out.write_all(&value.to_le_bytes())?;
-            } else {
-                out.write_all(&(value as f32).to_le_bytes())?;
-            }
-        }
+        write_position(out, position, wide)?;
         out.write_all(color)?;
         out.write_all(&label.to_le_bytes())?;
         out.write_all(&score.to_le_bytes())?;
@@ -33,19 +57,27 @@ pub(super) fn write(out: &mut impl Write, cloud: &LabelledCloud<'_>) -> io::Resu
     Ok(())
 }
 
-fn write_header(out: &mut impl Write, cloud: &LabelledCloud<'_>, coordinate: &str) -> io::Result<()> {
-    writeln!(out, "ply\nformat binary_little_endian 1.0")?;
-    for (label, name) in cloud.names.iter().enumerate() {
-        writeln!(out, "comment label {label} {}", one_line(name))?;
-    }
-    writeln!(out, "element vertex {}", cloud.positions.len())?;
+/// The header up to the colours' properties.
+fn write_start(out: &mut impl Write, comments: &str, points: usize, wide: bool) -> io::Result<()> {
+    writeln!(out, "ply\nformat binary_little_endian 1.0\n{comments}element vertex {points}")?;
     for axis in ["x", "y", "z"] {
-        writeln!(out, "property {coordinate} {axis}")?;
+        writeln!(out, "property {} {axis}", if wide { "double" } else { "float" })?;
     }
     for channel in ["red", "green", "blue"] {
         writeln!(out, "property uchar {channel}")?;
     }
-    writeln!(out, "property int label\nproperty float score\nend_header")
+    Ok(())
+}
+
+fn write_position(out: &mut impl Write, position: &[f64; 3], wide: bool) -> io::Result<()> {
+    for &value in position {
+        if wide {
+            out.write_all(&value.to_le_bytes())?;
+        } else {
+            out.write_all(&(value as f32).to_le_bytes())?;
+        }
+    }
+    Ok(())
 }
 
 /// `name` without what any reader may take for the end of a line.

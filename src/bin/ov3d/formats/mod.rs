@@ -1,11 +1,19 @@
-//! Files that the tool reads and writes: clouds as PLY or npy, arrays as npy.
+//! Files that the tool reads and writes: clouds in the formats of scanners and robots, labels, arrays.
 
+mod bin;
+mod e57;
 mod labelled;
+mod labels;
+mod las;
 mod npy;
+mod pcd;
 mod ply;
+#[cfg(test)]
+mod testing;
 mod vertex;
 
-pub(crate) use labelled::LabelledCloud;
+pub(crate) use labelled::{HeatCloud, LabelledCloud};
+pub(crate) use labels::read_labels;
 pub(crate) use npy::{read_npy_coordinates, read_npy_f32, read_npy_i32, write_npy_labels};
 
 use openvocab3d::{Error, ErrorKind, Result};
@@ -19,12 +27,17 @@ pub(crate) struct CloudFile {
     pub(crate) colors: Option<Vec<[u8; 3]>>,
 }
 
-/// Reads a cloud; its content, not its name, says which format it has.
+/// Reads a cloud; its content, not its name, says which format it has (but for `.bin`, which has no mark).
 pub(crate) fn read_cloud(path: &Path) -> Result<CloudFile> {
     let bytes = read_bytes(path)?;
     let cloud = match bytes {
         _ if ply::is_ply(&bytes) => ply::parse(&bytes),
         _ if npy::is_npy(&bytes) => npy::parse_cloud(&bytes),
+        _ if pcd::is_pcd(&bytes) => pcd::parse(&bytes),
+        _ if las::is_las(&bytes) => las::parse(bytes),
+        _ if e57::is_e57(&bytes) => e57::parse(bytes),
+        // These have no mark of their own.
+        _ if path.extension().is_some_and(|extension| extension == "bin") => bin::parse(&bytes),
         _ => Err(Error::new(ErrorKind::Unsupported, unknown(&bytes))),
     };
     cloud.map_err(|e| e.within(format_args!("cloud '{}'", path.display())))
@@ -42,6 +55,20 @@ pub(crate) fn write_labelled_ply(path: &Path, cloud: &LabelledCloud<'_>) -> Resu
     write_file(path, |out| labelled::write(out, cloud))
 }
 
+/// Writes positions with the colour and the value of one text as a binary PLY with the property `relevance`.
+pub(crate) fn write_heat_ply(path: &Path, cloud: &HeatCloud<'_>) -> Result<()> {
+    write_file(path, |out| labelled::write_heat(out, cloud))
+}
+
+/// What `read` gives, of a format whose library may panic on damaged files.
+fn contained<T>(what: &str, read: impl FnOnce() -> Result<T>) -> Result<T> {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(read));
+    std::panic::set_hook(before);
+    outcome.unwrap_or_else(|_| Err(Error::format(format!("the {what} file is damaged"))))
+}
+
 fn read_bytes(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|e| Error::io(path, "read", &e))
 }
@@ -56,20 +83,15 @@ fn write_file(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Resul
 }
 
 fn unknown(bytes: &[u8]) -> String {
-    let known: [(&[u8], &str); 5] = [
-        (b"# .PCD", "a PCD file"),
-        (b"LASF", "a LAS or LAZ file"),
-        (b"ASTM-E57", "an E57 file"),
-        (b"PK\x03\x04", "a zip archive, such as npz"),
-        (b"{", "a JSON file"),
-    ];
+    let known: [(&[u8], &str); 2] = [(b"PK\x03\x04", "a zip archive, such as npz"), (b"{", "a JSON file")];
     let what = match known.iter().find(|(magic, _)| bytes.starts_with(magic)) {
         Some((_, name)) => name,
         None if bytes.is_empty() => "an empty file",
         None => "a file of unknown format",
     };
     format!(
-        "{what}; clouds are read from PLY (ascii or binary) and npy ([n, 3] or more columns), convert it to one of them"
+        "{what}; clouds are read from PLY, PCD, LAS, LAZ, E57, npy ([n, 3] or more columns) and .bin (KITTI, nuScenes): \
+         convert it to one of them"
     )
 }
 
@@ -88,7 +110,7 @@ mod tests {
         let ascii = b"ply\nformat ascii 1.0\nelement vertex 1\nproperty int x\nproperty int y\nproperty int z\nend_header\n1 2 3\n";
         assert_eq!(read(ascii).unwrap().positions, [[1.0, 2.0, 3.0]]);
         for (bytes, word) in
-            [(&b""[..], "empty"), (b"LASF....", "LAZ"), (b"1 2 3\n", "unknown"), (b"plyboard", "unknown")]
+            [(&b""[..], "empty"), (b"PK\x03\x04", "zip"), (b"1 2 3\n", "unknown"), (b"plyboard", "unknown")]
         {
             let error = read(bytes).err().unwrap();
             assert_eq!(error.kind(), ErrorKind::Unsupported);

@@ -87,6 +87,15 @@ pub(crate) fn read_npy_coordinates(path: &Path) -> Result<Option<Vec<[i32; 4]>>>
     }
 }
 
+/// Labels from whole numbers `[n]`.
+pub(super) fn parse_labels(bytes: &[u8]) -> Result<Vec<i32>> {
+    let array = Array::parse(bytes)?;
+    if array.shape.len() != 1 {
+        return Err(Error::format(format!("the array has shape {:?}; labels need [n]", array.shape)));
+    }
+    array.collect("32-bit integers", whole)
+}
+
 /// Writes labels as int32 `[n]`.
 pub(crate) fn write_npy_labels(path: &Path, labels: &[i32]) -> Result<()> {
     write_file(path, |out| {

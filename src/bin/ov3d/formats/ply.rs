@@ -1,7 +1,7 @@
 //! The points of ascii and binary PLY files.
 
 use super::CloudFile;
-use super::vertex::Vertex;
+use super::vertex::{LABEL_NAMES, Vertex};
 use openvocab3d::error::with_capacity;
 use openvocab3d::{Error, Result};
 use ply_rs_bw::parser::{ParseError, Parser, Reader};
@@ -14,6 +14,31 @@ pub(super) fn is_ply(bytes: &[u8]) -> bool {
 
 /// The points of a PLY file; faces and other properties are passed over.
 pub(super) fn parse(bytes: &[u8]) -> Result<CloudFile> {
+    parse_points(bytes, read_vertices)
+}
+
+/// The labels of the points of a PLY file, which must have one property that is called so.
+pub(super) fn parse_labels(bytes: &[u8]) -> Result<Vec<i32>> {
+    parse_points(bytes, |payload, element| {
+        let named: Vec<&str> = LABEL_NAMES.into_iter().filter(|name| element.properties.contains_key(*name)).collect();
+        let [_] = named[..] else {
+            let message = format!(
+                "the points have the properties {named:?}; exactly one of {LABEL_NAMES:?} is needed for labels"
+            );
+            return Err(Error::format(message));
+        };
+        let mut labels = with_capacity(element.count, "the labels")?;
+        payload.read(element, |vertex| {
+            let fits = vertex.label.fract() == 0.0 && vertex.label.abs() <= f64::from(i32::MAX);
+            labels.push(if fits { vertex.label as i32 } else { return Err(Error::format("its label is no number")) });
+            Ok(())
+        })?;
+        Ok(labels)
+    })
+}
+
+/// What `read` makes of the element of points.
+fn parse_points<T>(bytes: &[u8], mut read: impl FnMut(&mut Payload<'_>, &ElementDef) -> Result<T>) -> Result<T> {
     let (text, bytes) = split_header(bytes)?;
     // Comments may be in any 8-bit encoding; the parser takes only UTF-8.
     let text = String::from_utf8_lossy(text);
@@ -24,7 +49,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<CloudFile> {
     for (name, element) in &header.elements {
         payload.check_size(element)?;
         if name == "vertex" {
-            return read_vertices(&mut payload, element);
+            return read(&mut payload, element);
         }
         if !element.properties.is_empty() {
             payload.read(element, |_| Ok(()))?;

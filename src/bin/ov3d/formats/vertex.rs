@@ -8,7 +8,12 @@ use ply_rs_bw::ply::{Property, PropertyAccess, PropertyAccessResult};
 pub(super) struct Vertex {
     pub(super) position: [f64; 3],
     color: [f64; 3],
+    pub(super) label: f64,
 }
+
+/// Names under which programs keep a point's label.
+pub(super) const LABEL_NAMES: [&str; 6] =
+    ["label", "class", "classification", "scalar_Classification", "semantic", "category"];
 
 impl Vertex {
     pub(super) fn set(&mut self, name: &str, value: f64) -> PropertyAccessResult {
@@ -19,6 +24,7 @@ impl Vertex {
             "red" => &mut self.color[0],
             "green" => &mut self.color[1],
             "blue" => &mut self.color[2],
+            name if LABEL_NAMES.contains(&name) => &mut self.label,
             _ => return PropertyAccessResult::Ignored,
         };
         *slot = value;

@@ -1,0 +1,193 @@
+//! The words of a command: given on the command line, in a file, as a published label set, or in a vocabulary file.
+
+use clap::Args;
+use openvocab3d::cancel::Cancel;
+use openvocab3d::model::{Other, Vocabulary};
+use openvocab3d::text::{EncoderOptions, Preset, Prompt, PromptedLabel, Templates, TextEncoder};
+use openvocab3d::{Error, ErrorKind, Result};
+use std::path::{Path, PathBuf};
+
+/// Which labels there are; shared by commands that need some.
+#[derive(Args, Default)]
+pub(crate) struct WordArgs {
+    /// A label: `sofa`, or `vehicle=car;truck` with the prompts that stand for it; once for every label
+    #[arg(long = "text", value_name = "WORDS")]
+    texts: Vec<String>,
+    /// Text file with such labels, one a line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) names: Option<PathBuf>,
+    /// Published label set with its prompts: scannet20, scannet200, matterport21, matterport40, matterport80,
+    /// matterport160, nuscenes16 or replica
+    #[arg(long)]
+    preset: Option<String>,
+    /// Text encoder: a CLIP text model's safetensors file (Hugging Face layout) or its folder
+    #[arg(long, value_name = "PATH")]
+    encoder: Option<PathBuf>,
+    /// Vocabulary file (see `ov3d vocab`); with --text or --names the labels are looked up in it
+    #[arg(long, value_name = "FILE")]
+    vocab: Option<PathBuf>,
+    /// What words are put into before they are encoded, `{}` standing for them; several are averaged [default: "a {} in a
+    /// scene"]
+    #[arg(long = "template", value_name = "TEXT")]
+    templates: Vec<String>,
+    /// Encode words as they are, without a template
+    #[arg(long, conflicts_with = "templates")]
+    bare: bool,
+    /// Label for points whose best score is below --threshold
+    #[arg(long, value_name = "LABEL", requires = "threshold")]
+    other: Option<String>,
+    /// Least score that is not --other, in the unit of the scores asked for
+    #[arg(long, value_name = "SCORE", requires = "other", allow_negative_numbers = true)]
+    threshold: Option<f32>,
+}
+
+impl WordArgs {
+    /// One text for an encoder.
+    pub(crate) fn of(encoder: PathBuf, text: &str) -> Self {
+        Self { encoder: Some(encoder), texts: vec![text.to_owned()], ..Self::default() }
+    }
+
+    /// The vocabulary that the arguments ask for; `threads` are the encoder's.
+    pub(crate) fn vocabulary(&self, threads: Option<usize>) -> Result<Vocabulary> {
+        let vocabulary = match (&self.encoder, &self.vocab) {
+            (Some(_), Some(_)) => return Err(Error::argument("both --encoder and --vocab are given; choose one")),
+            (None, None) => {
+                let cure = "give a text encoder with --encoder, or a vocabulary file with --vocab";
+                return Err(Error::argument(format!("nothing to take words from; {cure}")));
+            }
+            (Some(encoder), None) => self.encoded(&self.load_encoder(encoder, threads)?)?,
+            (None, Some(path)) => self.looked_up(Vocabulary::load(path)?, path)?,
+        };
+        self.with_other(vocabulary)
+    }
+
+    /// The vocabulary file, whole.
+    pub(crate) fn whole_vocabulary(&self) -> Result<Vocabulary> {
+        let cure = "give a text encoder with --encoder, or a vocabulary file with --vocab";
+        let path = self.vocab.as_ref().ok_or_else(|| Error::argument(format!("nothing to take words from; {cure}")))?;
+        Vocabulary::load(path)
+    }
+
+    fn load_encoder(&self, path: &Path, threads: Option<usize>) -> Result<TextEncoder> {
+        TextEncoder::load(path, &EncoderOptions { threads, ..EncoderOptions::default() })
+    }
+
+    /// The encoder, if one is named.
+    pub(crate) fn encoder(&self, threads: Option<usize>) -> Result<Option<TextEncoder>> {
+        self.encoder.as_deref().map(|path| self.load_encoder(path, threads)).transpose()
+    }
+
+    /// What words are put into.
+    pub(crate) fn templates(&self) -> Result<Templates> {
+        match (self.bare, self.templates.is_empty()) {
+            (true, _) => Ok(Templates::none()),
+            (false, true) => Ok(Templates::default()),
+            (false, false) => Templates::new(self.templates.clone()),
+        }
+    }
+
+    /// The labels given as words.
+    pub(crate) fn labels(&self) -> Result<Vec<PromptedLabel>> {
+        let mut labels = self.texts.iter().map(|words| parse_label(words)).collect::<Result<Vec<_>>>()?;
+        if let Some(path) = &self.names {
+            let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, "read the names", &e))?;
+            let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+            for line in lines {
+                labels.push(parse_label(line).map_err(|e| e.within(format_args!("'{}'", path.display())))?);
+            }
+        }
+        Ok(labels)
+    }
+
+    fn encoded(&self, encoder: &TextEncoder) -> Result<Vocabulary> {
+        let templates = self.templates()?;
+        let mut labels = self.labels()?;
+        let preset = self.preset.as_deref().map(Preset::find).transpose()?;
+        if labels.is_empty() && preset.is_none() {
+            return Err(Error::argument("there are no words; give --text, --names or --preset"));
+        }
+        // The label of other points may be one that no word stands for yet.
+        let known = labels.iter().chain(preset.iter().flat_map(|preset| &preset.labels)).map(|label| &label.name);
+        if let Some(other) = self.other.as_ref().filter(|other| !known.clone().any(|name| name == *other)) {
+            labels.push(PromptedLabel {
+                name: other.clone(),
+                prompts: vec![Prompt { words: other.clone(), bare: true }],
+            });
+        }
+        let mut parts = Vec::new();
+        if let Some(preset) = &preset {
+            parts.push(encoder.preset(preset, &templates, Cancel::default())?);
+        }
+        if !labels.is_empty() {
+            parts.push(encoder.vocabulary(&labels, &templates, Cancel::default())?);
+        }
+        Vocabulary::merge(&parts)
+    }
+
+    /// The whole vocabulary, or those of its labels that are asked for.
+    fn looked_up(&self, vocabulary: Vocabulary, path: &Path) -> Result<Vocabulary> {
+        let preset = self.preset.as_deref().map(Preset::find).transpose()?;
+        let words = self.labels()?;
+        if let Some(label) = words.iter().find(|label| label.prompts.len() > 1) {
+            let message = format!("the prompts of '{}' need a text encoder: give --encoder", label.name);
+            return Err(Error::argument(message));
+        }
+        let names = words.iter().chain(preset.iter().flat_map(|preset| &preset.labels)).map(|label| &label.name);
+        let mut names: Vec<&String> = names.collect();
+        if names.is_empty() {
+            return Ok(vocabulary);
+        }
+        names.extend(self.other.as_ref().filter(|other| !names.contains(other)));
+        let find = |name: &&String| {
+            vocabulary.find(name).ok_or_else(|| {
+                let near = near(&vocabulary, name);
+                let message = format!("vocabulary '{}' has no label '{name}'{near}; or give --encoder", path.display());
+                Error::new(ErrorKind::InvalidArgument, message)
+            })
+        };
+        vocabulary.select(&names.iter().map(find).collect::<Result<Vec<_>>>()?)
+    }
+
+    fn with_other(&self, vocabulary: Vocabulary) -> Result<Vocabulary> {
+        let (Some(name), Some(threshold)) = (&self.other, self.threshold) else { return Ok(vocabulary) };
+        let label = vocabulary
+            .find(name)
+            .ok_or_else(|| Error::argument(format!("the vocabulary has no label '{name}' for --other; add it")))?;
+        vocabulary.with_other(Some(Other { label, threshold }))
+    }
+}
+
+/// `name`, or `name=prompt;prompt`.
+fn parse_label(words: &str) -> Result<PromptedLabel> {
+    let (name, prompts) = words.split_once('=').unwrap_or((words, words));
+    let prompts: Vec<&str> =
+        if words.contains('=') { prompts.split(';').map(str::trim).collect() } else { vec![prompts] };
+    let name = name.trim();
+    if name.is_empty() || prompts.iter().any(|prompt| prompt.is_empty()) {
+        return Err(Error::argument(format!("'{words}' is no label; write 'name' or 'name=prompt;prompt'")));
+    }
+    Ok(PromptedLabel::grouped(name, &prompts))
+}
+
+/// Labels whose names share a word with `name`, as a hint.
+fn near(vocabulary: &Vocabulary, name: &str) -> String {
+    let shares = |other: &&str| other.split_whitespace().any(|word| name.split_whitespace().any(|own| own == word));
+    let names: Vec<&str> = vocabulary.labels().iter().map(|label| label.name.as_str()).filter(shares).take(5).collect();
+    if names.is_empty() { String::new() } else { format!(" (it has '{}')", names.join("', '")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_names_with_or_without_prompts() {
+        let plain = parse_label(" red fire extinguisher ").unwrap();
+        assert_eq!((plain.name.as_str(), plain.prompts.len()), ("red fire extinguisher", 1));
+        let grouped = parse_label("vehicle = car; pick-up truck").unwrap();
+        assert_eq!((grouped.name.as_str(), grouped.prompts[1].words.as_str()), ("vehicle", "pick-up truck"));
+        for wrong in ["", " ", "=car", "vehicle=", "vehicle=car;"] {
+            assert!(parse_label(wrong).is_err(), "{wrong}");
+        }
+    }
+}
