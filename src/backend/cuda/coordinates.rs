@@ -235,7 +235,12 @@ impl Points {
             let arguments = [Argument::of(&sorted), Argument::of(&levels)];
             queue.launch(&queue.kernels.level_count, (sorted.tiles, 1, 1), self.sort.keys[0].bytes(), &arguments)?;
             let arguments = [Argument::of(&sorted), Argument::of(&counts)];
-            queue.launch(&queue.kernels.level_offsets, (MAX_LEVELS as u32, 1, 1), 2 * self.tile_counts.bytes(), &arguments)?;
+            queue.launch(
+                &queue.kernels.level_offsets,
+                (MAX_LEVELS as u32, 1, 1),
+                2 * self.tile_counts.bytes(),
+                &arguments,
+            )?;
         }
         self.device_counts.download_into(&mut self.counts, queue.stream)
     }

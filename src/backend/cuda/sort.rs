@@ -133,7 +133,12 @@ impl Sort {
             // writes counts of its own tile, one per digit those of its digit.
             unsafe {
                 queue.launch(&kernels.sort_count, (tiles, 1, 1), 0, &arguments)?;
-                queue.launch(&kernels.sort_offsets, (if tiles > 0 { DIGITS as u32 } else { 0 }, 1, 1), 0, &arguments)?;
+                queue.launch(
+                    &kernels.sort_offsets,
+                    (if tiles > 0 { DIGITS as u32 } else { 0 }, 1, 1),
+                    0,
+                    &arguments,
+                )?;
                 queue.launch(&kernels.sort_scatter, (tiles, 1, 1), if pass == 0 { least } else { 0 }, &arguments)?;
             }
         }

@@ -191,6 +191,11 @@ pub(super) fn enqueue_voxel_features(
     // SAFETY: the voxels' arrays are written; features have a row per point, the output one per voxel.
     unsafe {
         let grid = (blocks_for(points.voxels())?, 1, 1);
-        queue.launch(&queue.kernels.voxel_features, grid, features.bytes() + output.bytes(), &[Argument::of(&descriptor)])
+        queue.launch(
+            &queue.kernels.voxel_features,
+            grid,
+            features.bytes() + output.bytes(),
+            &[Argument::of(&descriptor)],
+        )
     }
 }
