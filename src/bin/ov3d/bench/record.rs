@@ -128,7 +128,8 @@ pub(crate) struct Row {
     /// Of `bytes` the weights.
     pub(crate) weight_bytes: u64,
     /// On the CPU FLOP at the rate of the dense product plus weights at that of the copy: what small clouds are judged by.
-    /// On a device the larger of FLOP at the peak and bytes at the rate of the copy, stage by stage.
+    /// On a device the larger of FLOP at the peak and bytes at the rate of the copy, stage by stage, in the total kernel by
+    /// kernel.
     pub(crate) bound_milliseconds: Option<f64>,
     /// The median in multiples of the bound. Below 1 where caches still hold the weights of the run before.
     pub(crate) times_bound: Option<f64>,
@@ -328,11 +329,15 @@ impl Sample {
         }
         // The sum of the stages but for rounding.
         total.runs.clone_from(&self.totals);
-        let row = |sum: &Sum| sum.row(&self.totals, ceilings);
         let of_kernels: Vec<Sum> =
             self.kernels.iter().map(|(kernel, runs)| sum(&kernel.name, "kernels", kernel.work, runs.clone())).collect();
         let mut all_kernels = nothing("all kernels");
         of_kernels.iter().for_each(|kernel| all_kernels.add(kernel));
+        if !self.kernels.is_empty() {
+            // Stages that only prepare say nothing of their bytes; kernels all do.
+            (total.floor, rest.floor) = (all_kernels.floor, 0.0);
+        }
+        let row = |sum: &Sum| sum.row(&self.totals, ceilings);
         let kernel_rows = self.kernels.iter().zip(&of_kernels).map(|((kernel, _), sum)| KernelRow {
             launches: kernel.launches,
             row: sum.row(&all_kernels.runs, ceilings),

@@ -57,8 +57,10 @@ fn cases() -> Vec<Case> {
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
-    if let Ok(name) = std::env::var("OV_TEST_CASE") {
-        return child(&name);
+    match std::env::var("OV_TEST_CASE").as_deref() {
+        Ok("all") => return on_device(),
+        Ok(name) => return child(name),
+        Err(_) => (),
     }
     match parent(arguments.first().map_or("", String::as_str)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -93,6 +95,19 @@ fn child(name: &str) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Every case that asks nothing of the emulator itself, on whatever driver the loader finds: what the emulator takes for
+/// the rules of the hardware.
+fn on_device() -> ExitCode {
+    let of_hardware = [arithmetic::cases(), warp::cases(), gemm::cases()];
+    let mut failed = 0;
+    for case in of_hardware.into_iter().flatten().filter(|case| case.expect == Expect::Success) {
+        let outcome = Gpu::open().and_then(|gpu| (case.run)(&gpu));
+        failed += usize::from(outcome.is_err());
+        println!("{:<28} {}", case.name, outcome.err().map_or("ok".into(), |error| format!("FAILED\n{error}")));
+    }
+    ExitCode::from(u8::from(failed > 0))
 }
 
 fn matches_words(text: &str, words: &str) -> bool {
