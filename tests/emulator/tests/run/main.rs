@@ -101,9 +101,21 @@ fn child(name: &str) -> ExitCode {
 /// the rules of the hardware.
 fn on_device() -> ExitCode {
     let of_hardware = [arithmetic::cases(), warp::cases(), gemm::cases()];
+    let gpu = match Gpu::open() {
+        Ok(gpu) => gpu,
+        Err(message) => {
+            println!("{message}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let asked = |case: &Case| {
+        // Kernels that are wrong under one order of copies prove something of the emulator alone.
+        let any_order = !case.settings.iter().any(|settings| settings.starts_with("OV_EMU_CPASYNC"));
+        case.expect == Expect::Success && any_order && (case.archs.is_empty() || case.archs.contains(&gpu.arch))
+    };
     let mut failed = 0;
-    for case in of_hardware.into_iter().flatten().filter(|case| case.expect == Expect::Success) {
-        let outcome = Gpu::open().and_then(|gpu| (case.run)(&gpu));
+    for case in of_hardware.into_iter().flatten().filter(asked) {
+        let outcome = (case.run)(&gpu);
         failed += usize::from(outcome.is_err());
         println!("{:<28} {}", case.name, outcome.err().map_or("ok".into(), |error| format!("FAILED\n{error}")));
     }
