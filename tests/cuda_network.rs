@@ -129,7 +129,7 @@ fn no_race_no_unwritten_memory_and_no_early_result() {
             let cloud = Cloud { colors: Some(StridedView::packed_u8(&colors)), ..Cloud::from_xyz(&positions) };
             let brief = SegmentOptions::default();
             let all = SegmentOptions { logits: true, features: Some(FeatureSpace::Text), top_k: 2, ..brief.clone() };
-            let mut run = |session: &mut Session, options| {
+            let run = |session: &mut Session, options: &SegmentOptions| {
                 session.segment(&[cloud], options, Control::default()).unwrap().clouds.remove(0)
             };
             let want = run(&mut cpu, &SegmentOptions { logits: true, ..brief.clone() });

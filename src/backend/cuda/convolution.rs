@@ -18,8 +18,8 @@ use half::f16;
 pub(super) const TILE_ROWS: usize = 128;
 /// Widths of the convolution kernels' column tiles.
 pub(super) const WIDTHS: [usize; 4] = [32, 64, 96, 128];
-/// Blocks that a launch should have, two for each multiprocessor of a large device; the same for all, so that sums do not
-/// depend on the device's size.
+/// Blocks that a launch with splits has at most, two for each multiprocessor of a large device, which is what fits there at
+/// one time; the same for all, so that sums do not depend on the device's size.
 const BLOCKS: usize = 264;
 /// Most parts the steps of a tile are split into, and the fewest steps of a part.
 const MAX_SPLITS: usize = 8;
@@ -219,7 +219,7 @@ impl DeviceConvolution {
         let offsets = if matches!(self.geometry, Geometry::Transposed { .. }) { 1 } else { self.geometry.volume() };
         let steps = offsets * self.main.slabs() + self.shortcut.as_ref().map_or(0, DeviceProduct::slabs);
         let blocks = rows.div_ceil(TILE_ROWS) * self.tiles.count;
-        BLOCKS.div_ceil(blocks.max(1)).min(steps / MIN_STEPS).clamp(1, MAX_SPLITS)
+        (BLOCKS / blocks.max(1)).min(steps / MIN_STEPS).clamp(1, MAX_SPLITS)
     }
 
     /// Floats that the sums of splits need.
