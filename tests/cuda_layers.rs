@@ -148,6 +148,23 @@ fn every_width_and_number_of_rows() {
 }
 
 #[test]
+fn the_stem_alone() {
+    emulated::on_every_emulator("the_stem_alone", &[], || {
+        let mut backends = Backends::new();
+        for channels in [8, 32, 50] {
+            // A block takes 64 voxels, a warp 8.
+            for rows in [1, 7, 8, 9, 63, 64, 65, 200] {
+                let mut builder = Builder::new(rows as u64);
+                builder.stem(channels);
+                let what = format!("stem of {channels} channels");
+                backends.compare(&what, &builder.plan(), &surface_coordinates(rows as u64 + 5, rows));
+            }
+        }
+        backends.report("stem on constant ones");
+    });
+}
+
+#[test]
 fn every_geometry() {
     emulated::on_every_emulator("every_geometry", &[], || {
         let mut backends = Backends::new();

@@ -94,6 +94,7 @@ pub(crate) struct Measurement {
     #[serde(default)]
     pub(crate) kernels: Vec<KernelRow>,
     /// How a device's results compare with the CPU's, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) parity: Option<Parity>,
     pub(crate) memory: MemoryUse,
 }
