@@ -13,7 +13,7 @@ use openvocab3d::plan::Similarity;
 use openvocab3d::session::Session;
 use std::collections::HashMap;
 use std::sync::Arc;
-use support::generate::{Generator, random_params, shuffle, surface_points};
+use support::generate::{Generator, random_params, shuffle, surface_coordinates, surface_points};
 use support::library::{best, levels, model, ones, oracle, session};
 use support::oracle::Params;
 
