@@ -48,7 +48,7 @@ impl Peak {
         let address = sums.address();
         let time = self.timed(|| {
             let arguments = [Argument::of(&rounds), Argument::of(&address)];
-            // SAFETY: a float per thread.
+            // SAFETY: `sums` has a float for every thread of all blocks.
             unsafe { self.products.launch((blocks, 1, 1), &self.stream, &arguments) }
         })?;
         Ok((u64::from(blocks) * u64::from(rounds) * FLOP, time))
