@@ -15,19 +15,19 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// What runs the network.
-struct EngineChoice {
+pub(super) struct EngineChoice {
     level: CpuLevel,
     precision: Precision,
 }
 
 impl EngineChoice {
-    fn new(args: &Args) -> Result<Self> {
+    pub(super) fn new(args: &Args) -> Result<Self> {
         let level = args.level.map_or_else(|| CpuLevel::detect(args.precision), Ok)?;
         level.require()?;
         Ok(Self { level, precision: args.precision })
     }
 
-    fn backend(&self, threads: usize) -> Result<Arc<dyn Backend>> {
+    pub(super) fn backend(&self, threads: usize) -> Result<Arc<dyn Backend>> {
         let options = CpuOptions { threads: Some(threads), level: Some(self.level), precision: self.precision };
         Ok(Arc::new(CpuBackend::new(options)?))
     }
@@ -45,7 +45,7 @@ impl EngineChoice {
 }
 
 /// The numbers of threads, each once.
-fn thread_counts(args: &Args) -> Vec<usize> {
+pub(super) fn thread_counts(args: &Args) -> Vec<usize> {
     let mut counts = if args.threads.is_empty() { vec![1, machine::logical_cpus()] } else { args.threads.clone() };
     let mut seen = Vec::new();
     counts.retain(|count| {
@@ -57,7 +57,7 @@ fn thread_counts(args: &Args) -> Vec<usize> {
     counts
 }
 
-fn workloads(args: &Args, model_voxel_size: Option<f64>) -> Result<Vec<Workload>> {
+pub(super) fn workloads(args: &Args, model_voxel_size: Option<f64>) -> Result<Vec<Workload>> {
     let (scene, usual) = match args.scene {
         SceneArg::Room => (Scene::Room, 0.02),
         SceneArg::Sphere => (Scene::Sphere, 0.02),
@@ -81,10 +81,7 @@ fn workloads(args: &Args, model_voxel_size: Option<f64>) -> Result<Vec<Workload>
 
 pub(super) fn measure(args: &Args) -> Result<Record> {
     let engine = EngineChoice::new(args)?;
-    let source = match &args.model {
-        Some(path) => Source::File(path.clone()),
-        None => Source::untrained(&args.arch)?,
-    };
+    let source = Source::of(args)?;
     // The file's errors, and its voxel size, before clouds are made.
     let loaded = args.model.as_ref().map(|_| source.model(0.02)).transpose()?;
     let workloads = workloads(args, loaded.map(|model| model.voxel_size()))?;
@@ -142,7 +139,7 @@ impl Bench<'_> {
             let meter = Meter::new(threads, self.engine.level, self.args.ceilings)?;
             let before = self.ceilings(meter.as_ref(), threads)?;
             let mut session = Session::on(model.clone(), self.engine.backend(threads)?);
-            session.set_vocabulary(workload::vocabulary(&model, labels)?)?;
+            session.set_vocabulary(workload::vocabulary(&model, labels, 1)?)?;
             let mut samples = Vec::new();
             for (index, workload) in workloads.iter().enumerate() {
                 workload::check_colors(&model, workload)?;
