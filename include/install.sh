@@ -7,7 +7,7 @@ usage() {
 usage: include/install.sh [--library FILE] PREFIX
 
 Builds the shared library and installs it under PREFIX: lib/libopenvocab3d.so with its version links, include/,
-lib/pkgconfig/, lib/cmake/openvocab3d/ and share/doc/openvocab3d/. The installed files may be moved together.
+lib/pkgconfig/, lib/cmake/openvocab3d/, share/openvocab3d/ (a vocabulary) and share/doc/openvocab3d/. The installed files may be moved together.
 
   --library FILE   install this library, already built, instead of building one
   -h, --help       show this text
@@ -70,7 +70,8 @@ fi
 to=${DESTDIR:-}$prefix
 cmake=$to/lib/cmake/openvocab3d
 doc=$to/share/doc/openvocab3d
-mkdir -p "$to/include" "$to/lib/pkgconfig" "$cmake" "$doc"
+words=$to/share/openvocab3d
+mkdir -p "$to/include" "$to/lib/pkgconfig" "$cmake" "$doc" "$words"
 
 # fill TEMPLATE FILE: writes the template with the version in it.
 fill() {
@@ -94,5 +95,7 @@ fill openvocab3d-config.cmake.in "$cmake/openvocab3d-config.cmake"
 fill openvocab3d-config-version.cmake.in "$cmake/openvocab3d-config-version.cmake"
 install -m 644 "$root/LICENSE" "$root/LICENSE-MIT" "$root/LICENSE-APACHE" "$doc"
 install -m 644 "$root/src/text/merges.LICENSE" "$doc/LICENSE-CLIP"
+install -m 644 "$root/src/text/names/README.md" "$doc/vit-b-32.md"
+install -m 644 "$root/src/text/names/vit-b-32.safetensors" "$words"
 
 echo "installed libopenvocab3d $version in $to"

@@ -669,6 +669,17 @@ ov3d_status ov3d_vocabulary_from_preset(ov3d_text_encoder encoder,
                                         const struct ov3d_vocabulary_desc *desc,
                                         ov3d_vocabulary *vocabulary);
 
+// A vocabulary of `count` UTF-8 names of labels of `source`, with their embeddings: words without a text encoder, such as
+// some of the 1,412 of `share/openvocab3d/vit-b-32.safetensors`, which is installed with the library for models whose text
+// space is `"clip-vit-b32"`. Letters of either case count as equal. Of `desc` `label_of_row` and the label of other points
+// count. On success `*vocabulary` is a handle that the caller owns. Statuses: `OV3D_ERROR_INVALID_ARGUMENT` (a NULL; a
+// name that `source` does not have: the message has the names most like it), `OV3D_ERROR_OUT_OF_MEMORY`. Any thread.
+ov3d_status ov3d_vocabulary_from_names(ov3d_vocabulary source,
+                                       const char *const *names,
+                                       size_t count,
+                                       const struct ov3d_vocabulary_desc *desc,
+                                       ov3d_vocabulary *vocabulary);
+
 // Reads the vocabulary file at `path` (UTF-8). On success `*vocabulary` is a handle that the caller owns. Statuses:
 // `OV3D_ERROR_IO`, `OV3D_ERROR_FORMAT`, `OV3D_ERROR_UNSUPPORTED`, `OV3D_ERROR_OUT_OF_MEMORY`. Any thread.
 ov3d_status ov3d_vocabulary_load(const char *path, ov3d_vocabulary *vocabulary);

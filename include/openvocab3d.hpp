@@ -407,6 +407,14 @@ public:
             return ov3d_vocabulary_from_preset(encoder.get(), name.c_str(), &options, out);
         });
     }
+    // Some of the labels of `source`, by name.
+    static Expected<Vocabulary> from_names(const Vocabulary &source, const std::vector<std::string> &names,
+                                           const ov3d_vocabulary_desc &options = vocabulary_options()) {
+        const std::vector<const char *> pointers = detail::pointers(names);
+        return detail::first<Vocabulary>([&](ov3d_vocabulary *out) {
+            return ov3d_vocabulary_from_names(source.get(), pointers.data(), names.size(), &options, out);
+        });
+    }
     Status save(const std::string &path) const { return Status::of(ov3d_vocabulary_save(get(), path.c_str())); }
     // Number of labels.
     std::size_t size() const { return ov3d_vocabulary_size(get()); }

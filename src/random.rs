@@ -28,6 +28,30 @@ impl SplitMix64 {
     pub fn range(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * self.unit()
     }
+
+    /// A damaged copy of a file, for the tests of what reads such files: cut, bits flipped, bytes set, parts doubled.
+    pub fn damaged(&mut self, file: &[u8]) -> Vec<u8> {
+        let mut damaged = file.to_vec();
+        let mut below = |limit: usize| (self.bits() % limit.max(1) as u64) as usize;
+        for _ in 0..1 + below(4) {
+            let at = below(damaged.len());
+            match below(6) {
+                0 => damaged.truncate(at),
+                1 | 2 if at < damaged.len() => damaged[at] ^= 1 << below(8),
+                3 if at < damaged.len() => damaged[at] = [0, 0xFF, 0x7F, 0x80][below(4)],
+                4 => {
+                    let end = damaged.len().min(at + below(16));
+                    let part = damaged[at..end].to_vec();
+                    damaged.splice(at..at, part);
+                }
+                _ => {
+                    let end = damaged.len().min(at + 8);
+                    damaged[at..end].fill(0xFF);
+                }
+            }
+        }
+        damaged
+    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod support;
 mod towers;
 
 use openvocab3d::model::{InputFeatures, Model, WeightDtype};
+use openvocab3d::text::Preset;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use support::generate::{random_params, surface_coordinates};
@@ -240,6 +241,88 @@ fn from_words_to_labels_and_heat() {
     std::fs::write(path("truth.txt"), "7\n".repeat(200)).unwrap();
     let truth = path("truth.txt");
     assert!(bad(&[&eval[..4], &[text(&truth), "--vocab", text(&words)]].concat()).contains("label 7 of 4"));
+}
+
+/// Words of the names that ship with the tool, for a network of their space; another network needs an encoder.
+#[test]
+fn words_without_a_text_tower() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (model, other, cloud) = (path("model"), path("other"), path("cloud.npy"));
+    for (width, file) in [(512, &model), (24, &other)] {
+        let params = random_params([8, 8, 16, 16, 16, 16, 8, 8], 4, [1; 8], 3, width, false, 5);
+        library::model(&params, InputFeatures::Ones).save(file, WeightDtype::F32).unwrap();
+    }
+    let points = surface_coordinates(8, 200);
+    write_npy(&cloud, &[200, 3], points.iter().flat_map(|c| [c[1], c[2], c[3]]).map(|v| f64::from(v) * 0.02));
+    let segment = |model: &Path, more: &[&str]| {
+        let out = path("labels.npy");
+        let files = ["segment", text(&cloud), "-m", text(model), "--labels", text(&out)];
+        [&files[..], more].concat().into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let labels = |more: &[&str]| {
+        let printed = good(&segment(&model, more));
+        (printed, std::fs::read(path("labels.npy")).unwrap())
+    };
+    let words = ["--text", "Sofa", "--text", "vehicle=bus;truck", "--text", "wall"];
+    let (printed, short) = labels(&words);
+    assert!(printed.contains("200 points") && printed.contains("vehicle"), "{printed}");
+    assert_eq!(labels(&[&["--vocab", "names:vit-b-32"][..], &words].concat()).1, short);
+    good(&[&["vocab", "make", "-o", text(&path("words")), "--vocab", "names:vit-b-32"][..], &words].concat());
+    assert_eq!(labels(&["--vocab", text(&path("words"))]).1, short);
+    labels(&["--preset", "scannet20", "--picture", text(&path("picture.png"))]);
+    let message = bad(&segment(&model, &["--text", "soffa"]));
+    assert!(message.contains("'soffa'") && message.contains("'sofa'") && message.contains("--encoder"), "{message}");
+    assert!(bad(&segment(&model, &[])).contains("--text"));
+    let message = bad(&segment(&other, &words));
+    assert!(message.contains("custom-24") && message.contains("clip-vit-b32") && message.contains("--encoder"));
+    let query = ["query", text(&cloud), "-m", text(&model), "--text", "lamp", "--text", "Chair"];
+    assert_eq!(good(&query).matches("above 50 %").count(), 2);
+    assert!(bad(&[&query[..], &["--against", "nothing of the kind"]].concat()).contains("nothing of the kind"));
+    assert!(bad(&[&query[..], &["--against", "Lamp"]].concat()).contains("than 'lamp' to compare"));
+    let nowhere = path("nowhere/out.ply");
+    assert!(bad(&[&query[..], &["-o", text(&nowhere)]].concat()).contains("there is no folder"));
+    assert!(bad(&segment(&model, &["--text", "lamp", "--picture", text(&nowhere)])).contains("there is no folder"));
+
+    assert!(good(&["vocab", "list"]).contains("names:vit-b-32") && good(&["vocab", "list"]).contains("matterport160"));
+    let listed = good(&["vocab", "list", "names:vit-b-32"]);
+    assert!(listed.contains("Apache-2.0") && listed.lines().count() == 1414, "{}", listed.lines().count());
+    assert!(good(&["vocab", "nearest", "names:vit-b-32", "sofa"]).contains("couch"));
+    assert!(bad(&["vocab", "list", "names:vit-b-16"]).contains("names:vit-b-32"));
+}
+
+/// Eight points of ScanNet200, counted by hand: one label of each part of the set, and an id that is no label.
+#[test]
+fn evaluation_by_parts_of_a_label_set() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let preset = Preset::find("scannet200").unwrap();
+    let [head, common, tail] =
+        ["head", "common", "tail"].map(|part| preset.subsets.iter().position(|subset| *subset == part).unwrap());
+    let lines = |labels: &[usize], name: fn(usize, &Preset) -> u32| -> String {
+        labels.iter().map(|&label| format!("{}\n", name(label, &preset))).collect()
+    };
+    let truth = lines(&[head, head, head, head, common, common, tail], |label, preset| preset.ids[label][0]);
+    let predicted = lines(&[head, head, head, common, common, common, head, tail], |label, _| label as u32);
+    std::fs::write(path("truth.txt"), truth + "0\n").unwrap();
+    std::fs::write(path("predicted.txt"), predicted).unwrap();
+    let (predicted, truth, json) = (path("predicted.txt"), path("truth.txt"), path("eval.json"));
+    let files = ["--predicted", text(&predicted), "--truth", text(&truth), "--json", text(&json)];
+    good(&[&["eval", "--preset", "scannet200", "--truth-ids"][..], &files].concat());
+    let summary: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    assert_eq!(summary["points"], 7);
+    // Of the head label 3 of 4 points are found and 1 too many, of the common one 2 of 2 and 1 too many, of the tail none.
+    let (iou, accuracy) = ([3.0 / 5.0, 2.0 / 3.0, 0.0], [3.0 / 4.0, 1.0, 0.0]);
+    let sums = |parts: [f64; 3]| [parts.iter().sum(), parts[0], parts[1], parts[2]];
+    let means = summary["means"].as_array().unwrap();
+    for (index, (name, labels)) in [("all", 200), ("head", 66), ("common", 68), ("tail", 66)].into_iter().enumerate() {
+        let mean = &means[index];
+        assert!(mean["name"] == name && mean["labels"] == labels, "{mean}");
+        for (key, parts) in [("iou", iou), ("accuracy", accuracy)] {
+            let want: f64 = sums(parts)[index] / f64::from(labels);
+            assert!((mean[key].as_f64().unwrap() - want).abs() < 1e-12, "{name} {key}: {mean}, not {want}");
+        }
+    }
 }
 
 #[test]

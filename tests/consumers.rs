@@ -10,10 +10,12 @@ mod towers;
 
 use openvocab3d::backend::cpu::CpuOptions;
 use openvocab3d::backend::{Control, FeatureSpace};
+use openvocab3d::cancel::Cancel;
 use openvocab3d::cloud::{Cloud, GridOrigin};
 use openvocab3d::model::{Graph, Model, Variant, Vocabulary, WeightDtype};
 use openvocab3d::pipeline::{SegmentOptions, Segmentation};
 use openvocab3d::session::Session;
+use openvocab3d::text::{EncoderOptions, PromptedLabel, Templates, TextEncoder};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, OnceLock};
@@ -232,6 +234,8 @@ fn the_installed_tree_is_whole_and_moves() {
     for file in ["LICENSE", "LICENSE-MIT", "LICENSE-APACHE", "LICENSE-CLIP"] {
         assert!(prefix.join("share/doc/openvocab3d").join(file).exists(), "{file}");
     }
+    assert!(prefix.join("share/doc/openvocab3d/vit-b-32.md").exists());
+    assert_eq!(Vocabulary::load(&prefix.join("share/openvocab3d/vit-b-32.safetensors")).unwrap().len(), 1412);
     for file in ["include/openvocab3d.h", "include/openvocab3d.hpp"] {
         assert_eq!(std::fs::read(prefix.join(file)).unwrap(), std::fs::read(source(file)).unwrap(), "{file}");
     }
@@ -309,6 +313,39 @@ fn c_programs_label_as_rust_does() {
         if name == "hello" {
             assert_eq!(output, hello());
         }
+    }
+}
+
+/// What programs print of plain words: from a vocabulary file, then from a text encoder; and of a word that is not there.
+fn label_with_words(program: impl Fn() -> Command) -> [String; 2] {
+    let Installed { model, vocabulary, work, .. } = installed();
+    let tower = work.join("tower");
+    let sources =
+        [(vocabulary, ["floor", "wall", "chair", "café table"]), (&tower, ["sofa", "a red lamp", "été", "x"])];
+    let printed = sources.map(|(source, words)| run(program().arg(model).arg(source).args(words)));
+    for (printed, (_, words)) in printed.iter().zip(sources) {
+        let labels: Vec<&str> = printed.lines().map(|line| line.split_once(": ").unwrap().0).collect();
+        assert_eq!(labels, words, "{printed}");
+    }
+    let output = program().arg(model).arg(vocabulary).arg("chairs").output().unwrap();
+    assert!(output.status.code() == Some(1) && text(&output.stderr).contains("'chair'"), "{}", text(&output.stderr));
+    printed
+}
+
+#[test]
+fn c_takes_plain_words() {
+    let built = compile("cc", "-std=c11", &["-Wconversion"], &source("examples/c/words.c"), "words");
+    let [named, encoded] = label_with_words(|| program(&built));
+    assert_eq!(lines_with(&named, "points"), lines_with(hello(), "points"));
+    let tower = TextEncoder::load(&installed().work.join("tower"), &EncoderOptions::default()).unwrap();
+    let words = ["sofa", "a red lamp", "été", "x"].map(PromptedLabel::named);
+    let vocabulary = tower.vocabulary(&words, &Templates::default(), Cancel::default()).unwrap();
+    let mut session = session();
+    session.set_vocabulary(Arc::new(vocabulary)).unwrap();
+    let labels = segment(&mut session, &corner(6000, [1024, 1021], 0.0), &SegmentOptions::default()).labels;
+    for (label, line) in encoded.lines().enumerate() {
+        let count = labels.iter().filter(|own| **own == label as i32).count();
+        assert!(line.ends_with(&format!(": {count} points")), "{line}, not {count}");
     }
 }
 
@@ -457,6 +494,12 @@ fn csharp_labels_as_rust_does() {
     let hello_cs = built("examples/csharp/Hello.cs", "Hello.exe");
     assert_eq!(label(program("mono").arg(&hello_cs)), hello());
     reports_its_error(program("mono").arg(&hello_cs));
+    let words_cs = built("examples/csharp/Words.cs", "Words.exe");
+    label_with_words(|| {
+        let mut mono = program("mono");
+        mono.arg(&words_cs);
+        mono
+    });
     let assertions = work.join("csharp_structs.c");
     let layout = built("tests/consumers/layout.cs", "layout.exe");
     std::fs::write(&assertions, run(program("mono").arg(layout))).unwrap();

@@ -53,6 +53,18 @@ namespace OpenVocab3D
         }
 
         [StructLayout(LayoutKind.Sequential)]
+        internal struct TextEncoderDesc
+        {
+            internal uint StructSize;
+            internal uint Threads;
+            internal int Precision;
+            internal int Overflow;
+            internal IntPtr TextSpace;
+            internal uint Flags;
+            internal uint Reserved;
+        }
+
+        [StructLayout(LayoutKind.Sequential)]
         internal struct ResultView
         {
             internal uint StructSize;
@@ -80,6 +92,20 @@ namespace OpenVocab3D
         internal static extern IntPtr ov3d_vocabulary_name(Vocabulary vocabulary, UIntPtr label);
         [DllImport(Library, CallingConvention = C)]
         internal static extern void ov3d_vocabulary_free(IntPtr vocabulary);
+
+        [DllImport(Library, CallingConvention = C)]
+        internal static extern int ov3d_vocabulary_from_texts(TextEncoder encoder, IntPtr[] texts, UIntPtr count,
+                                                              IntPtr desc, out IntPtr vocabulary);
+        [DllImport(Library, CallingConvention = C)]
+        internal static extern int ov3d_vocabulary_from_names(Vocabulary source, IntPtr[] names, UIntPtr count,
+                                                              IntPtr desc, out IntPtr vocabulary);
+
+        [DllImport(Library, CallingConvention = C)]
+        internal static extern void ov3d_text_encoder_desc_init(ref TextEncoderDesc desc, UIntPtr size);
+        [DllImport(Library, CallingConvention = C)]
+        internal static extern int ov3d_text_encoder_load(byte[] path, ref TextEncoderDesc desc, out IntPtr encoder);
+        [DllImport(Library, CallingConvention = C)]
+        internal static extern void ov3d_text_encoder_free(IntPtr encoder);
 
         [DllImport(Library, CallingConvention = C)]
         internal static extern void ov3d_session_desc_init(ref SessionDesc desc, UIntPtr size);
@@ -132,6 +158,26 @@ namespace OpenVocab3D
         internal static byte[] Utf8(string text)
         {
             return Encoding.UTF8.GetBytes(text + "\0");
+        }
+
+        // Calls with every text as NUL-terminated UTF-8, which is freed afterwards.
+        internal static T WithTexts<T>(string[] texts, Func<IntPtr[], T> call)
+        {
+            var pointers = new IntPtr[texts.Length];
+            try
+            {
+                for (int i = 0; i < texts.Length; i++)
+                {
+                    byte[] bytes = Utf8(texts[i]);
+                    pointers[i] = Marshal.AllocHGlobal(bytes.Length);
+                    Marshal.Copy(bytes, 0, pointers[i], bytes.Length);
+                }
+                return call(pointers);
+            }
+            finally
+            {
+                foreach (IntPtr pointer in pointers) Marshal.FreeHGlobal(pointer);
+            }
         }
 
         internal static string Text(IntPtr utf8)

@@ -47,6 +47,31 @@ namespace OpenVocab3D
         }
     }
 
+    // CLIP's tokeniser and a text tower: a safetensors file, or the folder of model.safetensors. Any thread; vocabularies
+    // made with it do not need it any more.
+    public sealed class TextEncoder : Handle
+    {
+        internal TextEncoder(IntPtr made) : base(made) { }
+
+        // `threads` 0 takes all of the machine's: leave some to the game.
+        public static TextEncoder Load(string path, int threads = 0)
+        {
+            Native.CheckInterface();
+            var desc = new Native.TextEncoderDesc();
+            Native.ov3d_text_encoder_desc_init(ref desc, Native.SizeOf<Native.TextEncoderDesc>());
+            desc.Threads = checked((uint)threads);
+            IntPtr encoder;
+            Native.Check(Native.ov3d_text_encoder_load(Native.Utf8(path), ref desc, out encoder));
+            return new TextEncoder(encoder);
+        }
+
+        protected override bool ReleaseHandle()
+        {
+            Native.ov3d_text_encoder_free(handle);
+            return true;
+        }
+    }
+
     // Labels with their text embeddings. Any thread.
     public sealed class Vocabulary : Handle
     {
@@ -58,6 +83,30 @@ namespace OpenVocab3D
             IntPtr vocabulary;
             Native.Check(Native.ov3d_vocabulary_load(Native.Utf8(path), out vocabulary));
             return new Vocabulary(vocabulary);
+        }
+
+        // Words in the encoder's text space, put into the published template "a {} in a scene".
+        public static Vocabulary FromTexts(TextEncoder encoder, params string[] texts)
+        {
+            return Native.WithTexts(texts, pointers =>
+            {
+                IntPtr vocabulary;
+                Native.Check(Native.ov3d_vocabulary_from_texts(encoder, pointers, (UIntPtr)(uint)pointers.Length,
+                                                               IntPtr.Zero, out vocabulary));
+                return new Vocabulary(vocabulary);
+            });
+        }
+
+        // Some of the labels of `source`, by name: words without an encoder.
+        public static Vocabulary FromNames(Vocabulary source, params string[] names)
+        {
+            return Native.WithTexts(names, pointers =>
+            {
+                IntPtr vocabulary;
+                Native.Check(Native.ov3d_vocabulary_from_names(source, pointers, (UIntPtr)(uint)pointers.Length,
+                                                               IntPtr.Zero, out vocabulary));
+                return new Vocabulary(vocabulary);
+            });
         }
 
         // Number of labels.

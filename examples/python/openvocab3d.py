@@ -122,6 +122,8 @@ def _load():
             "vocabulary_from_texts":
                 [c_void_p, POINTER(c_char_p), c_size_t, POINTER(_VocabularyDesc), POINTER(c_void_p)],
             "vocabulary_from_preset": [c_void_p, c_char_p, POINTER(_VocabularyDesc), POINTER(c_void_p)],
+            "vocabulary_from_names":
+                [c_void_p, POINTER(c_char_p), c_size_t, POINTER(_VocabularyDesc), POINTER(c_void_p)],
             "vocabulary_save": [c_void_p, c_char_p],
             "text_encoder_load": [c_char_p, POINTER(_TextEncoderDesc), POINTER(c_void_p)],
             "text_encoder_info_get": [c_void_p, POINTER(_TextEncoderInfo)],
@@ -287,6 +289,15 @@ class Vocabulary(_Handle):
         desc, _kept = _templates(templates, options)
         vocabulary = cls.__new__(cls)
         vocabulary._own(_made(_library.ov3d_vocabulary_from_preset, encoder._handle, name.encode(), desc))
+        return vocabulary
+
+    @classmethod
+    def from_names(cls, source, names, **options):
+        """Some of the labels of the vocabulary `source`, by name. `options`: fields of `ov3d_vocabulary_desc`."""
+        desc = _initialised(_VocabularyDesc, "vocabulary_desc", **options)
+        vocabulary = cls.__new__(cls)
+        handle = source._handle
+        vocabulary._own(_made(_library.ov3d_vocabulary_from_names, handle, _strings(names), len(names), desc))
         return vocabulary
 
     def _own(self, handle):

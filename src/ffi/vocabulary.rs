@@ -150,14 +150,7 @@ pub extern "C" fn ov3d_vocabulary_from_texts(
         let (texts, labels, templates) =
             unsafe { (borrow_all(texts, count, "texts")?, label_of_row(&desc, count)?, templates(&desc)?) };
         super::check_out(vocabulary, "vocabulary")?;
-        let labels = match labels {
-            None => collected(texts.iter().map(|text| PromptedLabel::named(text)), "the labels")?,
-            Some(labels) => Groups::new(labels)?.each(|members| {
-                let words: Vec<&str> = members.iter().map(|&row| texts[row]).collect();
-                PromptedLabel::grouped(words[0], &words)
-            })?,
-        };
-        let made = object.encoder.vocabulary(&labels, &templates, Cancel::default())?;
+        let made = object.encoder.vocabulary(&prompted(&texts, labels)?, &templates, Cancel::default())?;
         store(made.with_other(other(&desc)?)?, vocabulary)
     })
 }
@@ -183,6 +176,49 @@ pub extern "C" fn ov3d_vocabulary_from_preset(
         super::check_out(vocabulary, "vocabulary")?;
         let made = object.encoder.preset(&Preset::find(name)?, &templates, Cancel::default())?;
         store(made.with_other(other(&desc)?)?, vocabulary)
+    })
+}
+
+/// A vocabulary of `count` UTF-8 names of labels of `source`, with their embeddings: words without a text encoder, such as
+/// some of the 1,412 of `share/openvocab3d/vit-b-32.safetensors`, which is installed with the library for models whose text
+/// space is `"clip-vit-b32"`. Letters of either case count as equal. Of `desc` `label_of_row` and the label of other points
+/// count. On success `*vocabulary` is a handle that the caller owns. Statuses: `OV3D_ERROR_INVALID_ARGUMENT` (a NULL; a
+/// name that `source` does not have: the message has the names most like it), `OV3D_ERROR_OUT_OF_MEMORY`. Any thread.
+#[unsafe(no_mangle)]
+pub extern "C" fn ov3d_vocabulary_from_names(
+    source: ov3d_vocabulary,
+    names: *const *const c_char,
+    count: usize,
+    desc: *const ov3d_vocabulary_desc,
+    vocabulary: *mut ov3d_vocabulary,
+) -> ov3d_status {
+    guard!(ov3d_vocabulary_from_names, {
+        let object = handle::get::<VocabularyObject, _>(source, "source")?;
+        // SAFETY: the caller gives NULL or as many readable bytes as struct_size says.
+        let desc = unsafe { descriptor::read(desc) }?;
+        if desc.flags != 0 || desc.template_count != 0 {
+            let message = format!(
+                "desc.flags is {:#x} and desc.template_count {}; both are for text encoders, give 0",
+                desc.flags, desc.template_count
+            );
+            return Err(Error::argument(message));
+        }
+        // SAFETY: the caller gives `count` names and, if any, `count` labels.
+        let (names, labels) = unsafe { (borrow_all(names, count, "names")?, label_of_row(&desc, count)?) };
+        super::check_out(vocabulary, "vocabulary")?;
+        let made = object.vocabulary.look_up(&prompted(&names, labels)?)?;
+        store(made.with_other(other(&desc)?)?, vocabulary)
+    })
+}
+
+/// The labels that `texts` stand for.
+fn prompted(texts: &[&str], label_of_row: Option<&[u32]>) -> Result<Vec<PromptedLabel>> {
+    let Some(labels) = label_of_row else {
+        return collected(texts.iter().map(|text| PromptedLabel::named(text)), "the labels");
+    };
+    Groups::new(labels)?.each(|members| {
+        let words: Vec<&str> = members.iter().map(|&row| texts[row]).collect();
+        PromptedLabel::grouped(words[0], &words)
     })
 }
 

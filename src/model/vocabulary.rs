@@ -278,6 +278,7 @@ fn normalise(set: &mut Embeddings, prompts: usize) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random::SplitMix64;
 
     fn grouped() -> Vocabulary {
         let label = |name: &str, prompts: &[&str]| Label {
@@ -316,6 +317,20 @@ mod tests {
         assert!(grouped().with_colors(vec![[0; 3]]).is_err());
         assert!(grouped().with_other(Some(Other { label: 2, threshold: 0.0 })).is_err());
         assert!(grouped().with_other(Some(Other { label: 0, threshold: f32::NAN })).is_err());
+    }
+
+    #[test]
+    fn damaged_files_are_errors_or_vocabularies() {
+        let full = grouped().with_other(Some(Other { label: 1, threshold: -0.25 })).unwrap();
+        let full = full.with_colors(vec![[1, 2, 3], [255, 0, 9]]).unwrap();
+        for dtype in [WeightDtype::F32, WeightDtype::F16] {
+            let file = full.to_bytes(dtype).unwrap();
+            let mut random = SplitMix64::new(5);
+            for _ in 0..20_000 {
+                let Ok(read) = Vocabulary::from_bytes(&random.damaged(&file)) else { continue };
+                assert!(read.embeddings().iter().flat_map(|set| &set.rows).all(|value| value.is_finite()));
+            }
+        }
     }
 
     #[test]

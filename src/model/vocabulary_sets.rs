@@ -87,8 +87,11 @@ impl Vocabulary {
         let mut notices: Vec<&str> = parts.iter().map(Self::notice).filter(|notice| !notice.is_empty()).collect();
         notices.dedup();
         let colors = if colors.len() == labels.len() { colors } else { Vec::new() };
+        // Equal names within the first part move what follows them.
+        let place = |label: usize| labels.iter().position(|own| own.name == first.labels()[label].name);
+        let other = first.other().and_then(|other| Some(super::Other { label: place(other.label)?, ..other }));
         let merged = Self::new(labels, sets)?.with_notice(notices.join(" "));
-        merged.with_other(first.other())?.with_colors(colors)
+        merged.with_other(other)?.with_colors(colors)
     }
 
     /// `[labels, labels]` how alike the labels are in `set`: the largest cosine between their prompts.
@@ -168,6 +171,9 @@ mod tests {
         let message = Vocabulary::merge(&[left, vocabulary(&["d"], 0, "t")]).unwrap_err().to_string();
         assert!(message.contains("'s'") && message.contains("'t'"), "{message}");
         assert!(Vocabulary::merge(&[]).is_err());
+        let twice =
+            vocabulary(&["a", "a", "rest"], 0, "s").with_other(Some(Other { label: 2, threshold: 0.0 })).unwrap();
+        assert_eq!(Vocabulary::merge(&[twice]).unwrap().other().unwrap().label, 1);
     }
 
     #[test]

@@ -148,6 +148,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random::SplitMix64;
 
     #[test]
     fn whole_models_and_towers_alone() {
@@ -168,6 +169,13 @@ mod tests {
     fn unusable_configurations_are_errors() {
         for text in ["", "[]", r#"{"hidden_act": "relu"}"#, r#"{"layer_norm_eps": 0}"#, r#"{"text_config": 3}"#] {
             assert!(Config::parse(text).is_err(), "{text}");
+        }
+        let whole = br#"{"text_config": {"num_attention_heads": 12, "num_hidden_layers": 12, "hidden_act": "gelu",
+            "layer_norm_eps": 1e-5}, "vision_config": {"patch_size": 14, "image_size": 336}}"#;
+        let mut random = SplitMix64::new(9);
+        for _ in 0..50_000 {
+            let Ok(config) = Config::parse(&String::from_utf8_lossy(&random.damaged(whole))) else { continue };
+            assert!(config.epsilon > 0.0 && config.heads(768).unwrap_or(1) > 0);
         }
         assert!(Config::parse(r#"{"num_attention_heads": 0}"#).unwrap().heads(64).is_err());
         assert!(Config::parse(r#"{"num_attention_heads": 7}"#).unwrap().heads(64).is_err());

@@ -1,11 +1,13 @@
 //! Texts to unit vectors: the tokeniser, and CLIP's text tower on threads of its own.
 
+use super::config::Config;
 use super::file::{self, WeightWidth};
 use super::tokeniser::{Overflow, Tokeniser};
 use crate::backend::cpu::{CpuBackend, CpuOptions, PreparedTower};
 use crate::cancel::Cancel;
 use crate::error::{Result, with_capacity};
 use crate::model::TextSpace;
+use crate::plan::Tower;
 use std::path::Path;
 
 /// How a text encoder is loaded and what it does.
@@ -35,15 +37,18 @@ impl TextEncoder {
     /// Reads a CLIP text model in Hugging Face's safetensors layout: `path` is the file, or the folder of
     /// `model.safetensors`; `config.json` beside it is read if there is one.
     pub fn load(path: &Path, options: &EncoderOptions) -> Result<Self> {
-        let (tokeniser, backend) =
-            (Tokeniser::new()?, CpuBackend::new(CpuOptions { threads: options.threads, ..CpuOptions::default() })?);
         let (tower, config) = file::load(path, options.width)?;
+        Self::new(tower, &config, options)
+    }
+
+    pub(super) fn new(tower: Tower, config: &Config, options: &EncoderOptions) -> Result<Self> {
+        let backend = CpuBackend::new(CpuOptions { threads: options.threads, ..CpuOptions::default() })?;
         let tower = backend.prepare_tower(tower)?;
         let mut space = config.text_space(tower.dim());
         if let Some(name) = &options.text_space {
             space.name.clone_from(name);
         }
-        Ok(Self { tokeniser, overflow: options.overflow, backend, tower, space })
+        Ok(Self { tokeniser: Tokeniser::new()?, overflow: options.overflow, backend, tower, space })
     }
 
     /// `[texts, dim]` embeddings of unit length. A text's embedding has the same bits whatever texts are encoded beside

@@ -153,7 +153,8 @@ fn check(name: &str, weight: &Weight, shape: &[Option<usize>]) -> Result<()> {
     Ok(())
 }
 
-fn build(tensors: StateDict, config: &Config, width: WeightWidth) -> Result<Tower> {
+/// The tower of `tensors`, each of which must have its place in it.
+pub(super) fn build(tensors: StateDict, config: &Config, width: WeightWidth) -> Result<Tower> {
     let mut tensors = Tensors { tensors, width };
     let tokens = tensors.matrix("embeddings.token_embedding.weight", [None, None])?;
     let width = tokens.shape[1];

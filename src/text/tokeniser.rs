@@ -131,6 +131,7 @@ impl Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random::SplitMix64;
 
     #[test]
     fn sequences_have_room_for_start_and_end() {
@@ -146,5 +147,16 @@ mod tests {
         assert_eq!(cut, tokeniser.sequence(&long, 77, Overflow::Refuse).unwrap());
         let message = tokeniser.sequence(&"a".repeat(9000), 77, Overflow::Truncate).unwrap_err().to_string();
         assert!(message.contains("9000") && message.contains("8192"), "{message}");
+    }
+
+    #[test]
+    fn any_text_has_tokens_that_the_tower_knows() {
+        let tokeniser = Tokeniser::new().unwrap();
+        let text = "A café &amp; l\u{2019}été's &#x41; 3D\t\u{1F600}<|endoftext|> \u{5B57} I'll naïve\u{301}";
+        let mut random = SplitMix64::new(4);
+        for _ in 0..20_000 {
+            let text = String::from_utf8_lossy(&random.damaged(text.as_bytes())).into_owned();
+            assert!(tokeniser.tokens(&text).iter().all(|token| (*token as usize) < TOKENS), "{text:?}");
+        }
     }
 }

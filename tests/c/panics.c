@@ -79,6 +79,8 @@ STATUS(ov3d_text_encoder_encode, ov3d_text_encoder_encode(given.encoder, &given.
 STATUS(ov3d_text_encoder_info_get, ov3d_text_encoder_info_get(given.encoder, &encoder_info))
 STATUS(ov3d_text_encoder_load, ov3d_text_encoder_load(in_folder("tower"), NULL, &given.no_encoder))
 STATUS(ov3d_vocabulary_from_preset, ov3d_vocabulary_from_preset(given.encoder, "scannet20", NULL, &out.vocabulary))
+STATUS(ov3d_vocabulary_from_names,
+       ov3d_vocabulary_from_names(given.vocabulary, &given.name, 1, NULL, &out.vocabulary))
 STATUS(ov3d_vocabulary_from_texts, ov3d_vocabulary_from_texts(given.encoder, &given.name, 1, NULL, &out.vocabulary))
 STATUS(ov3d_vocabulary_from_embeddings,
        ov3d_vocabulary_from_embeddings(given.row, 1, 2, &given.name, NULL, &out.vocabulary))
@@ -153,6 +155,7 @@ static const struct {
     ENTRY(ov3d_vocabulary_desc_init),
     ENTRY(ov3d_vocabulary_free),
     ENTRY(ov3d_vocabulary_from_embeddings),
+    ENTRY(ov3d_vocabulary_from_names),
     ENTRY(ov3d_vocabulary_from_preset),
     ENTRY(ov3d_vocabulary_from_texts),
     ENTRY(ov3d_vocabulary_load),

@@ -129,6 +129,69 @@ static void vocabularies(void) {
     PLAIN("back", ov3d_session_set_vocabulary(world.session, world.words) == OV3D_OK);
 }
 
+// Words of a vocabulary, which need no encoder.
+static void names(void) {
+    const char *const asked[] = {"Plant", "wall", "chair"};
+    ov3d_vocabulary chosen = NULL;
+    SUCCEEDS("names", ov3d_vocabulary_from_names(world.words, asked, 3, NULL, &chosen));
+    HOLDS("called as asked", ov3d_vocabulary_size(chosen) == 3 && strcmp(ov3d_vocabulary_name(chosen, 0), "Plant") == 0);
+    PLAIN("they fit the session", ov3d_session_set_vocabulary(world.session, chosen) == OV3D_OK);
+    PLAIN("back", ov3d_session_set_vocabulary(world.session, world.words) == OV3D_OK);
+    ov3d_vocabulary_free(chosen);
+    const uint32_t labels[] = {0, 1, 0};
+    ov3d_vocabulary_desc desc = vocabulary_defaults();
+    desc.label_of_row = labels;
+    desc.other_label = 1;
+    desc.other_threshold = 1e9f;
+    SUCCEEDS("groups", ov3d_vocabulary_from_names(world.words, asked, 3, &desc, &chosen));
+    PLAIN("two labels", ov3d_vocabulary_size(chosen) == 2);
+    ov3d_cloud cloud = world_cloud();
+    ov3d_result result = NULL;
+    int32_t got[POINTS];
+    ov3d_segment_desc segment = segment_defaults();
+    segment.labels = got;
+    segment.labels_capacity = POINTS;
+    PLAIN("its vocabulary", ov3d_session_set_vocabulary(world.session, chosen) == OV3D_OK);
+    PLAIN("segment", ov3d_segment(world.session, &cloud, &segment, &result) == OV3D_OK);
+    PLAIN("back", ov3d_session_set_vocabulary(world.session, world.words) == OV3D_OK);
+    HOLDS("no score reaches the threshold", got[0] == 1 && got[POINTS - 1] == 1);
+    ov3d_result_free(result);
+    ov3d_vocabulary_free(chosen);
+
+#define NAMES_REFUSED(what, names, count, mentions)                                                                    \
+    REFUSED(what, ov3d_vocabulary_from_names(world.words, names, count, &desc, &out.vocabulary),                       \
+            OV3D_ERROR_INVALID_ARGUMENT, mentions)
+    desc = vocabulary_defaults();
+    const char *wrong[] = {"wall", "chairs", "floor"};
+    NAMES_REFUSED("a name that is none", wrong, 3, "'chairs'; the nearest of its 6 are 'chair'");
+    wrong[1] = NULL;
+    NAMES_REFUSED("NULL", wrong, 3, "names[1]");
+    wrong[1] = "caf\xE9";
+    NAMES_REFUSED("no UTF-8", wrong, 3, "names[1]");
+    wrong[1] = "";
+    NAMES_REFUSED("the empty name", wrong, 3, "''");
+    NAMES_REFUSED("no names", asked, 0, "label");
+    NAMES_REFUSED("no place of names", NULL, 2, "names");
+    desc.flags = OV3D_VOCABULARY_BARE;
+    NAMES_REFUSED("a flag for texts", asked, 3, "desc.flags");
+    desc.flags = 0;
+    desc.template_count = 1;
+    NAMES_REFUSED("a template", asked, 3, "desc.template_count");
+    desc = vocabulary_defaults();
+    desc.other_label = 3;
+    NAMES_REFUSED("a label of others that is none", asked, 3, "3");
+    REFUSED("NULL", ov3d_vocabulary_from_names(world.words, asked, 3, NULL, NULL), OV3D_ERROR_INVALID_ARGUMENT,
+            "vocabulary");
+    REFUSED("NULL", ov3d_vocabulary_from_names(NULL, asked, 3, NULL, &out.vocabulary), OV3D_ERROR_INVALID_ARGUMENT,
+            "source");
+    REFUSED("an encoder", ov3d_vocabulary_from_names((ov3d_vocabulary)(void *)encoder, asked, 3, NULL, &out.vocabulary),
+            OV3D_ERROR_INVALID_HANDLE, "source");
+    desc = vocabulary_defaults();
+    desc.struct_size = 9;
+    REFUSED("a size", ov3d_vocabulary_from_names(world.words, asked, 3, &desc, &out.vocabulary), OV3D_ERROR_STRUCT_SIZE,
+            "ov3d_vocabulary_desc.struct_size");
+}
+
 static void handles(void) {
     float row[DIM];
     ov3d_text_encoder freed = NULL;
@@ -365,6 +428,7 @@ int main(int count, char **arguments) {
     require("text encoder", ov3d_text_encoder_load(in_folder("tower"), NULL, &encoder));
     embeddings();
     vocabularies();
+    names();
     handles();
     structs();
     loading();

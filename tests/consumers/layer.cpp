@@ -117,6 +117,9 @@ int main(int argc, char **argv) {
     auto texts = ov3d::Vocabulary::from_texts(*encoder, {"chair", "table"});
     auto preset = ov3d::Vocabulary::from_preset(*encoder, "nuscenes16");
     EXPECT(texts && texts->size() == 2 && preset && preset->size() == 16);
+    auto names = ov3d::Vocabulary::from_names(*preset, {"Car", "terrain"});
+    EXPECT(names && names->size() == 2 && session.query(*pending, *names));
+    EXPECT(ov3d::Vocabulary::from_names(*preset, {"cars"}).status().code() == OV3D_ERROR_INVALID_ARGUMENT);
     EXPECT(session.query(*pending, *texts) && session.query(*pending, *preset));
     EXPECT(!ov3d::TextEncoder::load("/nowhere/tower"));
     const std::array<ov3d::Cloud, 2> clouds = {packed, halves};

@@ -97,6 +97,9 @@ def main(model_path, vocabulary_path, assertions_path):
         raises(ov3d.Error, lambda: ov3d.Vocabulary.from_texts(encoder, ["chair"], ["nothing"]), "nothing")
     assert plain.names == named.names == ["chair", "floor"] and len(preset) == 20
     assert set(session.query(result, plain).labels) == {1}
+    some = ov3d.Vocabulary.from_names(preset, ["Sofa", "wall"], other_label=0, other_threshold=1e9)
+    assert some.names == ["Sofa", "wall"] and set(session.query(result, some).labels) == {0}
+    raises(ov3d.Error, lambda: ov3d.Vocabulary.from_names(preset, ["soffa"]), "soffa", "'sofa'")
     assert len(set(session.query(result, preset).labels)) > 1
     raises(TypeError, lambda: session.segment(points, topk=3), "topk")
     raises(ov3d.Error, lambda: session.segment(points, top_k=9), "top_k")

@@ -8,13 +8,15 @@ mod parity;
 mod pictures;
 mod record;
 mod table;
+mod words;
 mod workload;
 
+use crate::formats;
 use ceilings::Effort;
 use clap::ValueEnum;
 use openvocab3d::backend::Precision;
 use openvocab3d::backend::cpu::CpuLevel;
-use openvocab3d::{Error, ErrorKind, Result};
+use openvocab3d::{Error, Result};
 use record::Record;
 use std::path::PathBuf;
 
@@ -41,7 +43,9 @@ use std::path::PathBuf;
   ov3d bench --compare before.json                         # measures anew and compares
   ov3d bench --compare before.json after.json              # compares two files, measures nothing
   ov3d bench --scaling --sizes 1k,2k,5k,10k                # small crops, against their bound
-  ov3d bench --scaling --sizes 10k,100k,1M --picture scaling.png")]
+  ov3d bench --scaling --sizes 10k,100k,1M --picture scaling.png
+  ov3d bench --encoder vit-l-14 --threads 2                # prompts through a text encoder
+  ov3d bench --query --threads 2                           # new words for a finished run")]
 pub(crate) struct Args {
     /// Cloud to run on instead of a generated one: PLY or npy of points in metres; an npy of whole numbers is taken as
     /// voxel coordinates, [n, 3], or [n, 4] with the batch first
@@ -111,6 +115,12 @@ pub(crate) struct Args {
     #[arg(long, value_delimiter = ',', value_parser = parse_count, requires = "scaling",
           default_value = "1k,3k,10k,30k,100k,300k,1M,2M")]
     sizes: Vec<usize>,
+    /// Measure a text encoder instead: its file or folder, or vit-b-32 or vit-l-14 with random weights
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["cloud", "scaling", "compare", "json", "picture", "query"])]
+    encoder: Option<PathBuf>,
+    /// Measure how long new words for a finished run take instead: as many as --labels
+    #[arg(long, conflicts_with_all = ["scaling", "compare", "json", "picture"])]
+    query: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -139,6 +149,12 @@ fn parse_count(text: &str) -> std::result::Result<usize, String> {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     check(args)?;
+    if let Some(encoder) = &args.encoder {
+        return words::encoder(encoder, args);
+    }
+    if args.query {
+        return words::query(args);
+    }
     let earlier: Vec<Record> = args.compare.iter().map(|path| Record::load(path)).collect::<Result<_>>()?;
     let record = match &earlier[..] {
         [_, new] => new.clone(),
@@ -185,15 +201,7 @@ fn check(args: &Args) -> Result<()> {
                        --scaling and --json";
         return Err(Error::argument(message));
     }
-    // Files that cannot be written are found before minutes of measurement, not after.
-    for path in args.json.iter().chain(&args.picture) {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-            let message = format!("cannot write '{}': there is no folder '{}'", path.display(), folder.display());
-            return Err(Error::new(ErrorKind::Io, message));
-        }
-    }
-    Ok(())
+    formats::check_folders(args.json.iter().chain(&args.picture))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::formats::read_labels;
 use super::segment::write_json;
-use openvocab3d::model::Vocabulary;
+use super::words::load_vocabulary;
 use openvocab3d::text::Preset;
 use openvocab3d::{Error, ErrorKind, Result};
 use serde::Serialize;
@@ -28,7 +28,7 @@ pub(crate) struct Args {
     /// Published label set that the numbers stand for
     #[arg(long, required_unless_present = "vocab", conflicts_with = "vocab")]
     preset: Option<String>,
-    /// Vocabulary file that the numbers stand for
+    /// Vocabulary file that the numbers stand for, or names:vit-b-32
     #[arg(long)]
     vocab: Option<PathBuf>,
     /// The truth holds the data set's own ids, which become labels as the preset says; others are ignored
@@ -91,7 +91,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let preset = args.preset.as_deref().map(Preset::find).transpose()?;
     let (names, subsets) = match (&preset, &args.vocab) {
         (Some(preset), _) => (preset.labels.iter().map(|label| label.name.clone()).collect(), preset.subsets.clone()),
-        (None, Some(path)) => (Vocabulary::load(path)?.labels().iter().map(|l| l.name.clone()).collect(), Vec::new()),
+        (None, Some(path)) => (load_vocabulary(path)?.labels().iter().map(|l| l.name.clone()).collect(), Vec::new()),
         (None, None) => (Vec::new(), Vec::new()),
     };
     let ids = match &preset {

@@ -4,15 +4,15 @@ use super::formats::{self, HeatCloud};
 use super::picture;
 use super::progress::Progress;
 use super::segment::RunArgs;
-use super::words::WordArgs;
+use super::words::{WordArgs, any_text};
 use openvocab3d::backend::Control;
 use openvocab3d::cancel::Cancel;
 use openvocab3d::cloud::{Cloud, StridedView};
-use openvocab3d::model::{Model, Vocabulary};
+use openvocab3d::model::{Model, TextSpace, Vocabulary};
 use openvocab3d::pipeline::{Kept, SegmentOptions, Segmentation, relevance};
 use openvocab3d::plan::Similarity;
 use openvocab3d::session::Session;
-use openvocab3d::text::{Prompt, PromptedLabel};
+use openvocab3d::text::{Preset, Prompt, PromptedLabel};
 use openvocab3d::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     words: WordArgs,
     /// A word that the texts are compared with, once for each [default: all other labels of --vocab; with --encoder
-    /// object, things, stuff and texture]
+    /// object, things, stuff and texture; with names:vit-b-32 the words of the preset scannet20]
     #[arg(long, value_name = "WORDS")]
     against: Vec<String>,
     /// PLY with the property `relevance` to write; with several texts their numbers are added to the name
@@ -58,11 +58,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if texts.is_empty() {
         return Err(Error::argument("there is no text to look for; give --text"));
     }
+    formats::check_folders([&args.output, &args.picture].into_iter().flatten())?;
     let cloud = formats::read_cloud(&args.cloud)?;
     let model = Arc::new(Model::load(&args.model)?);
-    let (vocabulary, others) = vocabularies(args, args.run.engine.threads())?;
+    let (vocabulary, others) = vocabularies(args, model.text_space(), args.run.engine.threads())?;
+    let asked = texts.iter().map(|text| compared(&vocabulary, text, &others)).collect::<Result<Vec<_>>>()?;
     let mut session = Session::on(model, args.run.engine.open()?);
-    session.set_vocabulary(vocabulary.clone())?;
+    session.set_vocabulary(vocabulary)?;
     let frame = args.run.frame();
     let view = Cloud {
         positions: StridedView::packed_f64(&cloud.positions),
@@ -81,9 +83,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let milliseconds = start.elapsed().as_secs_f64() * 1e3;
     say!("{}: {} points, {milliseconds:.1} ms", args.cloud.display(), points.labels.len());
     let metres: Vec<[f64; 3]> = cloud.positions.iter().map(|&p| frame.to_metres(p)).collect();
-    for (number, text) in texts.iter().enumerate() {
+    for (number, (text, asked)) in texts.iter().zip(asked).enumerate() {
         let start = Instant::now();
-        let values = query(&mut session, &points, &kept, &compared(&vocabulary, text, &others)?)?;
+        let values = query(&mut session, &points, &kept, asked)?;
         let milliseconds = start.elapsed().as_secs_f64() * 1e3;
         let above = values.iter().filter(|value| **value > 0.5).count();
         let share = 100.0 * above as f64 / values.len().max(1) as f64;
@@ -107,7 +109,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// All words there are, and those that every text is compared with.
-fn vocabularies(args: &Args, threads: Option<usize>) -> Result<(Arc<Vocabulary>, Vec<String>)> {
+fn vocabularies(args: &Args, space: &TextSpace, threads: Option<usize>) -> Result<(Arc<Vocabulary>, Vec<String>)> {
     match args.words.encoder(threads)? {
         Some(encoder) => {
             let templates = args.words.templates()?;
@@ -124,32 +126,42 @@ fn vocabularies(args: &Args, threads: Option<usize>) -> Result<(Arc<Vocabulary>,
             Ok((Arc::new(vocabulary), words.into_iter().map(str::to_owned).collect()))
         }
         None => {
-            let all = args.words.whole_vocabulary()?;
-            let others = match args.against.is_empty() {
-                true => all.labels().iter().map(|label| label.name.clone()).collect(),
-                false => args.against.clone(),
+            let all = args.words.known_words(Some(space))?;
+            let others: Vec<String> = match (args.against.is_empty(), args.words.uses_names()) {
+                (true, false) => all.labels().iter().map(|label| label.name.clone()).collect(),
+                // Among a thousand names many mean the same.
+                (true, true) => Preset::find("scannet20")?.labels.into_iter().map(|label| label.name).collect(),
+                (false, _) => args.against.clone(),
             };
-            Ok((Arc::new(all), others))
+            let mut labels = args.words.labels()?;
+            let rest = others.iter().filter(|other| labels.iter().all(|label| !same(&label.name, other)));
+            let rest: Vec<PromptedLabel> = rest.map(|other| PromptedLabel::named(other)).collect();
+            labels.extend(rest);
+            Ok((Arc::new(all.look_up(&labels).map_err(any_text)?), others))
         }
     }
 }
 
+/// Whether two words are one to CLIP.
+fn same(a: &str, b: &str) -> bool {
+    a.eq_ignore_ascii_case(b)
+}
+
 /// `text` first, then the others.
-fn compared(vocabulary: &Vocabulary, text: &str, others: &[String]) -> Result<Vocabulary> {
-    let find = |name: &str| {
-        let missing = || Error::argument(format!("the vocabulary has no label '{name}'; give --encoder for any text"));
-        vocabulary.find(name).ok_or_else(missing)
-    };
-    let first = find(text)?;
-    let others = others.iter().map(|name| find(name)).collect::<Result<Vec<usize>>>()?;
-    let labels: Vec<usize> = [first].into_iter().chain(others.into_iter().filter(|label| *label != first)).collect();
-    vocabulary.select(&labels)?.with_other(None)
+fn compared(vocabulary: &Vocabulary, text: &str, others: &[String]) -> Result<Arc<Vocabulary>> {
+    let others = others.iter().map(String::as_str).filter(|other| !same(other, text));
+    let labels: Vec<PromptedLabel> = std::iter::once(text).chain(others).map(PromptedLabel::named).collect();
+    if labels.len() < 2 {
+        return Err(Error::argument(format!(
+            "there is no other word than '{text}' to compare it with; give --against"
+        )));
+    }
+    Ok(Arc::new(vocabulary.look_up(&labels)?.with_other(None)?))
 }
 
 /// The relevance of the vocabulary's first label at every point; 0 where there is no voxel.
-fn query(session: &mut Session, points: &Segmentation, kept: &Kept, vocabulary: &Vocabulary) -> Result<Vec<f32>> {
+fn query(session: &mut Session, points: &Segmentation, kept: &Kept, vocabulary: Arc<Vocabulary>) -> Result<Vec<f32>> {
     let options = SegmentOptions { similarity: Similarity::Cosine, logits: true, ..SegmentOptions::default() };
-    let vocabulary = Arc::new(vocabulary.clone());
     let labels = vocabulary.len();
     let answer = session.query(kept, &points.voxel_of_point, vocabulary, &options, Control::default())?;
     let voxels = relevance(&answer.logits, labels, 0, TEMPERATURE)?;

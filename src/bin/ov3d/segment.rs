@@ -25,6 +25,7 @@ use std::time::Instant;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   ov3d segment room.ply --model scannet.safetensors --vocab scannet20.safetensors -o labelled.ply --picture room.png
+  ov3d segment room.ply --model lseg.safetensors --text sofa --text lamp --text wall -o out.ply    # 512 wide: no encoder
   ov3d segment scan.las --model scannet.safetensors --encoder clip-vit-l14-336 --text sofa --text lamp -o out.ply
   ov3d segment scan.npy --model scannet.safetensors --vocab words.safetensors --unit 0.001 --axes camera -o out.ply")]
 pub(crate) struct Args {
@@ -155,9 +156,10 @@ pub(crate) struct Labelled {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    formats::check_folders([&args.output, &args.picture, &args.json, &args.labels].into_iter().flatten())?;
     let cloud = formats::read_cloud(&args.cloud)?;
     let model = Arc::new(Model::load(&args.model)?);
-    let vocabulary = Arc::new(args.words.vocabulary(args.run.engine.threads())?);
+    let vocabulary = Arc::new(args.words.vocabulary(Some(model.text_space()), args.run.engine.threads())?);
     let name = args.cloud.display().to_string();
     let labelled = label(cloud, &name, &model, &args.model.display().to_string(), vocabulary, &args.run)?;
     report::print(&labelled.summary);

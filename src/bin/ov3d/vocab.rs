@@ -2,9 +2,10 @@
 
 use super::formats;
 use super::picture;
-use super::words::WordArgs;
+use super::words::{NAMES, WordArgs, any_text, load_vocabulary};
 use clap::Subcommand;
-use openvocab3d::model::{Embeddings, Vocabulary, WeightDtype};
+use openvocab3d::model::{Embeddings, Label, Vocabulary, WeightDtype};
+use openvocab3d::text::{Preset, PromptedLabel};
 use openvocab3d::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 
@@ -25,8 +26,8 @@ enum Command {
     Make {
         #[command(flatten)]
         words: Box<WordArgs>,
-        /// npy array [names, dim] of text embeddings, one row per line of --names, instead of an encoder
-        #[arg(long, requires = "names", requires = "space", conflicts_with = "encoder")]
+        /// npy array [prompts, dim] of text embeddings, one row per prompt of --names, instead of an encoder
+        #[arg(long, requires = "names", requires = "space", conflicts_with_all = ["encoder", "vocab", "preset"])]
         embeddings: Option<PathBuf>,
         /// Name of the text tower of --embeddings, as `ov3d info` shows it for the model
         #[arg(long)]
@@ -34,10 +35,14 @@ enum Command {
         #[command(flatten)]
         out: OutArgs,
     },
-    /// List the labels of a vocabulary file
+    /// List the labels of a vocabulary, or what ships with this tool
+    #[command(after_help = "Examples:
+  ov3d vocab list
+  ov3d vocab list names:vit-b-32
+  ov3d vocab list words.safetensors")]
     List {
-        /// The vocabulary file
-        vocabulary: PathBuf,
+        /// The vocabulary file, or names:vit-b-32; without it, the names of these and of the published label sets
+        vocabulary: Option<PathBuf>,
     },
     /// Join vocabularies of one text space; labels of one name become one, with the prompts of all
     #[command(after_help = "Example:
@@ -52,9 +57,10 @@ enum Command {
     /// Show the labels most like a label, or like a text
     #[command(after_help = "Examples:
   ov3d vocab nearest words.safetensors sofa
+  ov3d vocab nearest names:vit-b-32 lamp
   ov3d vocab nearest words.safetensors \"something to sit on\" --encoder clip-vit-l14-336")]
     Nearest {
-        /// The vocabulary file
+        /// The vocabulary file, or names:vit-b-32
         vocabulary: PathBuf,
         /// A label of it; any text with an encoder
         text: String,
@@ -69,7 +75,7 @@ enum Command {
     #[command(after_help = "Example:
   ov3d vocab similarity words.safetensors -o similarity.png")]
     Similarity {
-        /// The vocabulary file
+        /// The vocabulary file, or names:vit-b-32
         vocabulary: PathBuf,
         /// Picture (PNG) to write
         #[arg(short, long)]
@@ -94,18 +100,21 @@ struct OutArgs {
 pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.command {
         Command::Make { words, embeddings, space, out } => {
-            let vocabulary = match (embeddings, &words.names, space) {
-                (Some(embeddings), Some(names), Some(space)) => from_embeddings(names, embeddings, space)?,
-                _ => words.vocabulary(None)?,
+            let vocabulary = match (embeddings, space) {
+                (Some(embeddings), Some(space)) => from_embeddings(&words.labels()?, embeddings, space)?,
+                _ => words.vocabulary(None, None)?,
             };
             save(vocabulary, out)
         }
         Command::List { vocabulary } => {
-            list(&Vocabulary::load(vocabulary)?);
+            match vocabulary {
+                Some(path) => list(&load_vocabulary(path)?),
+                None => list_shipped()?,
+            }
             Ok(())
         }
         Command::Merge { vocabularies, out } => {
-            let parts = vocabularies.iter().map(|path| Vocabulary::load(path)).collect::<Result<Vec<_>>>()?;
+            let parts = vocabularies.iter().map(|path| load_vocabulary(path)).collect::<Result<Vec<_>>>()?;
             save(Vocabulary::merge(&parts)?, out)
         }
         Command::Nearest { vocabulary, text, encoder, count } => nearest(vocabulary, text, encoder.as_ref(), *count),
@@ -113,20 +122,24 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
 }
 
-fn from_embeddings(names: &Path, embeddings: &Path, space: &str) -> Result<Vocabulary> {
-    let text = std::fs::read_to_string(names).map_err(|e| Error::io(names, "read the names", &e))?;
-    let names: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let (shape, values) = formats::read_npy_f32(embeddings)?;
-    let [rows, dim] = shape[..] else {
-        let message = format!("'{}' has shape {shape:?}; it needs [names, dim]", embeddings.display());
+fn from_embeddings(labels: &[PromptedLabel], embeddings: &Path, space: &str) -> Result<Vocabulary> {
+    let (shape, rows) = formats::read_npy_f32(embeddings)?;
+    let [count, dim] = shape[..] else {
+        let message = format!("'{}' has shape {shape:?}; it needs [prompts, dim]", embeddings.display());
         return Err(Error::format(message));
     };
-    if rows != names.len() {
+    let prompts: usize = labels.iter().map(|label| label.prompts.len()).sum();
+    if count != prompts {
         let message =
-            format!("'{}' has {rows} rows for {} names; give one row per name", embeddings.display(), names.len());
+            format!("'{}' has {count} rows for {prompts} prompts; give one row per prompt", embeddings.display());
         return Err(Error::new(ErrorKind::Mismatch, message));
     }
-    Vocabulary::from_embeddings(&names, &values, dim, space)
+    let label = |label: &PromptedLabel| Label {
+        name: label.name.clone(),
+        prompts: label.prompts.iter().map(|prompt| prompt.words.clone()).collect(),
+    };
+    let set = Embeddings { space: space.to_owned(), dim, rows };
+    Vocabulary::new(labels.iter().map(label).collect(), vec![set])
 }
 
 fn save(vocabulary: Vocabulary, out: &OutArgs) -> Result<()> {
@@ -137,6 +150,20 @@ fn save(vocabulary: Vocabulary, out: &OutArgs) -> Result<()> {
     vocabulary.save_as(&out.output, if out.half { WeightDtype::F16 } else { WeightDtype::F32 })?;
     let spaces = vocabulary.embeddings().iter().map(|set| format!("{} wide, space '{}'", set.dim, set.space));
     say!("{}: {} labels, {}", out.output.display(), vocabulary.len(), spaces.collect::<Vec<_>>().join("; "));
+    Ok(())
+}
+
+/// What there is without any file.
+fn list_shipped() -> Result<()> {
+    let names = load_vocabulary(Path::new(NAMES))?;
+    let set = &names.embeddings()[0];
+    say!("vocabulary for --vocab:");
+    say!("  {NAMES:<16}{:>5} labels, {} wide, space '{}'", names.len(), set.dim, set.space);
+    say!("label sets for --preset, which need a text encoder or a vocabulary that has their words:");
+    for preset in Preset::names().map(Preset::find) {
+        let preset = preset?;
+        say!("  {:<16}{:>5} labels", preset.name, preset.labels.len());
+    }
     Ok(())
 }
 
@@ -160,14 +187,10 @@ fn prompts(prompts: &[String], name: &str) -> String {
 }
 
 fn nearest(path: &Path, text: &str, encoder: Option<&PathBuf>, count: usize) -> Result<()> {
-    let vocabulary = Vocabulary::load(path)?;
+    let vocabulary = load_vocabulary(path)?;
     let asked = match encoder {
-        Some(encoder) => WordArgs::of(encoder.clone(), text).vocabulary(None)?,
-        None => {
-            let missing =
-                || Error::argument(format!("the vocabulary has no label '{text}'; give --encoder for any text"));
-            vocabulary.select(&[vocabulary.find(text).ok_or_else(missing)?])?
-        }
+        Some(encoder) => WordArgs::of(encoder.clone(), text).vocabulary(None, None)?,
+        None => vocabulary.look_up(&[PromptedLabel::named(text)]).map_err(any_text)?,
     };
     let asked = &asked.embeddings()[0];
     let set = vocabulary.embeddings_for(&asked.space, asked.dim)?;
@@ -178,7 +201,7 @@ fn nearest(path: &Path, text: &str, encoder: Option<&PathBuf>, count: usize) -> 
 }
 
 fn similarity(path: &Path, output: &Path) -> Result<()> {
-    let vocabulary = Vocabulary::load(path)?;
+    let vocabulary = load_vocabulary(path)?;
     let set: &Embeddings = &vocabulary.embeddings()[0];
     let names: Vec<String> = vocabulary.labels().iter().map(|label| label.name.clone()).collect();
     let matrix = vocabulary.similarity(set)?;

@@ -2,10 +2,13 @@
 
 use clap::Args;
 use openvocab3d::cancel::Cancel;
-use openvocab3d::model::{Other, Vocabulary};
-use openvocab3d::text::{EncoderOptions, Preset, Prompt, PromptedLabel, Templates, TextEncoder};
-use openvocab3d::{Error, ErrorKind, Result};
+use openvocab3d::model::{Other, TextSpace, Vocabulary};
+use openvocab3d::text::{EncoderOptions, Preset, Prompt, PromptedLabel, Templates, TextEncoder, names_vit_b32};
+use openvocab3d::{Error, Result};
 use std::path::{Path, PathBuf};
+
+/// What names the vocabulary that ships with the tool.
+pub(crate) const NAMES: &str = "names:vit-b-32";
 
 /// Which labels there are; shared by commands that need some.
 #[derive(Args, Default)]
@@ -23,7 +26,8 @@ pub(crate) struct WordArgs {
     /// Text encoder: a CLIP text model's safetensors file (Hugging Face layout) or its folder
     #[arg(long, value_name = "PATH")]
     encoder: Option<PathBuf>,
-    /// Vocabulary file (see `ov3d vocab`); with --text or --names the labels are looked up in it
+    /// Vocabulary file (see `ov3d vocab`), or names:vit-b-32; with --text, --names or --preset the words are looked up in it.
+    /// Without this and --encoder, networks in the space of CLIP ViT-B/32 take words from names:vit-b-32
     #[arg(long, value_name = "FILE")]
     vocab: Option<PathBuf>,
     /// What words are put into before they are encoded, `{}` standing for them; several are averaged [default: "a {} in a
@@ -47,25 +51,35 @@ impl WordArgs {
         Self { encoder: Some(encoder), texts: vec![text.to_owned()], ..Self::default() }
     }
 
-    /// The vocabulary that the arguments ask for; `threads` are the encoder's.
-    pub(crate) fn vocabulary(&self, threads: Option<usize>) -> Result<Vocabulary> {
-        let vocabulary = match (&self.encoder, &self.vocab) {
-            (Some(_), Some(_)) => return Err(Error::argument("both --encoder and --vocab are given; choose one")),
-            (None, None) => {
-                let cure = "give a text encoder with --encoder, or a vocabulary file with --vocab";
-                return Err(Error::argument(format!("nothing to take words from; {cure}")));
+    /// The vocabulary that the arguments ask for, for a network whose text space is `space`; `threads` are the encoder's.
+    pub(crate) fn vocabulary(&self, space: Option<&TextSpace>, threads: Option<usize>) -> Result<Vocabulary> {
+        let vocabulary = match &self.encoder {
+            Some(_) if self.vocab.is_some() => {
+                return Err(Error::argument("both --encoder and --vocab are given; choose one"));
             }
-            (Some(encoder), None) => self.encoded(&self.load_encoder(encoder, threads)?)?,
-            (None, Some(path)) => self.looked_up(Vocabulary::load(path)?, path)?,
+            Some(encoder) => self.encoded(&self.load_encoder(encoder, threads)?)?,
+            None => self.looked_up(self.known_words(space)?)?,
         };
         self.with_other(vocabulary)
     }
 
-    /// The vocabulary file, whole.
-    pub(crate) fn whole_vocabulary(&self) -> Result<Vocabulary> {
+    /// The vocabulary file, whole; or the names that ship with the tool, if they are of the network's text space.
+    pub(crate) fn known_words(&self, space: Option<&TextSpace>) -> Result<Vocabulary> {
+        if let Some(path) = &self.vocab {
+            return load_vocabulary(path);
+        }
         let cure = "give a text encoder with --encoder, or a vocabulary file with --vocab";
-        let path = self.vocab.as_ref().ok_or_else(|| Error::argument(format!("nothing to take words from; {cure}")))?;
-        Vocabulary::load(path)
+        let space = space.ok_or_else(|| Error::argument(format!("nothing to take words from; {cure}")))?;
+        let names = names_vit_b32()?;
+        match names.embeddings_for(&space.name, space.dim) {
+            Ok(_) => Ok(names),
+            Err(wrong) => Err(Error::argument(format!("no words without a source: of {NAMES}, {wrong}; {cure}"))),
+        }
+    }
+
+    /// Whether words come from the names that ship with the tool.
+    pub(crate) fn uses_names(&self) -> bool {
+        self.encoder.is_none() && self.vocab.as_deref().is_none_or(|path| path == Path::new(NAMES))
     }
 
     fn load_encoder(&self, path: &Path, threads: Option<usize>) -> Result<TextEncoder> {
@@ -125,27 +139,29 @@ impl WordArgs {
     }
 
     /// The whole vocabulary, or those of its labels that are asked for.
-    fn looked_up(&self, vocabulary: Vocabulary, path: &Path) -> Result<Vocabulary> {
+    fn looked_up(&self, vocabulary: Vocabulary) -> Result<Vocabulary> {
         let preset = self.preset.as_deref().map(Preset::find).transpose()?;
-        let words = self.labels()?;
-        if let Some(label) = words.iter().find(|label| label.prompts.len() > 1) {
-            let message = format!("the prompts of '{}' need a text encoder: give --encoder", label.name);
-            return Err(Error::argument(message));
-        }
-        let names = words.iter().chain(preset.iter().flat_map(|preset| &preset.labels)).map(|label| &label.name);
-        let mut names: Vec<&String> = names.collect();
-        if names.is_empty() {
+        let mut labels: Vec<PromptedLabel> =
+            preset.iter().flat_map(|preset| &preset.labels).map(|label| PromptedLabel::named(&label.name)).collect();
+        let of_preset = labels.len();
+        labels.extend(self.labels()?);
+        if labels.is_empty() && self.vocab.is_some() {
             return Ok(vocabulary);
         }
-        names.extend(self.other.as_ref().filter(|other| !names.contains(other)));
-        let find = |name: &&String| {
-            vocabulary.find(name).ok_or_else(|| {
-                let near = near(&vocabulary, name);
-                let message = format!("vocabulary '{}' has no label '{name}'{near}; or give --encoder", path.display());
-                Error::new(ErrorKind::InvalidArgument, message)
-            })
+        if labels.is_empty() {
+            return Err(Error::argument("there are no words; give --text, --names or --preset"));
+        }
+        let other = self.other.as_ref().filter(|other| labels.iter().all(|label| label.name != **other));
+        labels.extend(other.map(|other| PromptedLabel::named(other)));
+        let words = vocabulary.look_up(&labels).map_err(|e| {
+            let source = self.vocab.as_deref().unwrap_or(Path::new(NAMES));
+            any_text(e.within(format_args!("'{}'", source.display())))
+        })?;
+        let words = match preset {
+            Some(preset) if of_preset == labels.len() => words.with_colors(preset.colors)?,
+            _ => words,
         };
-        vocabulary.select(&names.iter().map(find).collect::<Result<Vec<_>>>()?)
+        Vocabulary::merge(&[words])
     }
 
     fn with_other(&self, vocabulary: Vocabulary) -> Result<Vocabulary> {
@@ -169,11 +185,20 @@ fn parse_label(words: &str) -> Result<PromptedLabel> {
     Ok(PromptedLabel::grouped(name, &prompts))
 }
 
-/// Labels whose names share a word with `name`, as a hint.
-fn near(vocabulary: &Vocabulary, name: &str) -> String {
-    let shares = |other: &&str| other.split_whitespace().any(|word| name.split_whitespace().any(|own| own == word));
-    let names: Vec<&str> = vocabulary.labels().iter().map(|label| label.name.as_str()).filter(shares).take(5).collect();
-    if names.is_empty() { String::new() } else { format!(" (it has '{}')", names.join("', '")) }
+/// What takes words that a vocabulary does not have.
+pub(crate) fn any_text(error: Error) -> Error {
+    Error::argument(format!("{error}; or give --encoder, which takes any text"))
+}
+
+/// The vocabulary file at `path`, or the one that ships with the tool.
+pub(crate) fn load_vocabulary(path: &Path) -> Result<Vocabulary> {
+    match path.to_str() {
+        Some(NAMES) => names_vit_b32(),
+        Some(name) if name.starts_with("names:") => {
+            Err(Error::argument(format!("there are no names '{name}'; there are {NAMES}")))
+        }
+        _ => Vocabulary::load(path),
+    }
 }
 
 #[cfg(test)]

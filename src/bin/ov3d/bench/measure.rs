@@ -18,19 +18,19 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// What runs the network.
-enum EngineChoice {
+pub(super) enum EngineChoice {
     Cpu { level: CpuLevel, precision: Precision },
     Cuda { ordinal: u32, device: &'static Device },
 }
 
 /// A backend, also as what it is if it is one of a device.
-struct Opened {
-    backend: Arc<dyn Backend>,
+pub(super) struct Opened {
+    pub(super) backend: Arc<dyn Backend>,
     cuda: Option<Arc<CudaBackend>>,
 }
 
 impl EngineChoice {
-    fn new(args: &Args) -> Result<Self> {
+    pub(super) fn new(args: &Args) -> Result<Self> {
         let index = device_index(&args.device)?;
         if index == 0 {
             let precision = args.precision.unwrap_or_default();
@@ -52,7 +52,7 @@ impl EngineChoice {
         Ok(Self::Cuda { ordinal, device })
     }
 
-    fn open(&self, threads: usize) -> Result<Opened> {
+    pub(super) fn open(&self, threads: usize) -> Result<Opened> {
         match *self {
             Self::Cpu { level, precision } => {
                 let options = CpuOptions { threads: Some(threads), level: Some(level), precision };
@@ -72,12 +72,11 @@ impl EngineChoice {
         }
     }
 
-    /// The numbers of threads asked for, each once; a device is driven by one.
-    fn thread_counts(&self, args: &Args) -> Vec<usize> {
+    /// The numbers of threads asked for; a device is driven by one.
+    pub(super) fn thread_counts(&self, args: &Args) -> Vec<usize> {
         match self {
             Self::Cuda { .. } => vec![1],
-            Self::Cpu { .. } if args.threads.is_empty() => distinct(&[1, machine::logical_cpus()]),
-            Self::Cpu { .. } => distinct(&args.threads),
+            Self::Cpu { .. } => cpu_thread_counts(args),
         }
     }
 
@@ -102,6 +101,11 @@ impl EngineChoice {
     }
 }
 
+/// The numbers of threads asked for on the CPU, each once.
+pub(super) fn cpu_thread_counts(args: &Args) -> Vec<usize> {
+    if args.threads.is_empty() { distinct(&[1, machine::logical_cpus()]) } else { distinct(&args.threads) }
+}
+
 /// Each of `numbers` where it stands first.
 fn distinct(numbers: &[usize]) -> Vec<usize> {
     let mut seen = Vec::new();
@@ -113,7 +117,7 @@ fn distinct(numbers: &[usize]) -> Vec<usize> {
     seen
 }
 
-fn workloads(args: &Args, model_voxel_size: Option<f64>) -> Result<Vec<Workload>> {
+pub(super) fn workloads(args: &Args, model_voxel_size: Option<f64>) -> Result<Vec<Workload>> {
     let (scene, usual) = match args.scene {
         SceneArg::Room => (Scene::Room, 0.02),
         SceneArg::Sphere => (Scene::Sphere, 0.02),
@@ -137,10 +141,7 @@ fn workloads(args: &Args, model_voxel_size: Option<f64>) -> Result<Vec<Workload>
 
 pub(super) fn measure(args: &Args) -> Result<Record> {
     let engine = EngineChoice::new(args)?;
-    let source = match &args.model {
-        Some(path) => Source::File(path.clone()),
-        None => Source::untrained(&args.arch)?,
-    };
+    let source = Source::of(args)?;
     // The file's errors, and its voxel size, before clouds are made.
     let loaded = args.model.as_ref().map(|_| source.model(0.02)).transpose()?;
     let workloads = workloads(args, loaded.map(|model| model.voxel_size()))?;
@@ -199,7 +200,7 @@ impl Bench<'_> {
             let before = self.ceilings(meter.as_ref(), threads)?;
             let opened = self.engine.open(threads)?;
             let mut session = Session::on(model.clone(), opened.backend);
-            let vocabulary = workload::vocabulary(&model, labels)?;
+            let vocabulary = workload::vocabulary(&model, labels, 1)?;
             session.set_vocabulary(vocabulary.clone())?;
             let mut samples = Vec::new();
             for (index, workload) in workloads.iter().enumerate() {

@@ -114,8 +114,13 @@ pub(crate) enum Source {
 }
 
 impl Source {
+    /// What the arguments name.
+    pub(crate) fn of(args: &super::Args) -> Result<Self> {
+        args.model.as_ref().map_or_else(|| Self::untrained(&args.arch), |path| Ok(Self::File(path.clone())))
+    }
+
     /// The variant of `name`.
-    pub(crate) fn untrained(name: &str) -> Result<Self> {
+    fn untrained(name: &str) -> Result<Self> {
         let known = |v: &Variant| v.name.eq_ignore_ascii_case(name);
         let variant = Variant::ALL.into_iter().find(known).ok_or_else(|| {
             let names = Variant::ALL.map(|v| v.name).join(", ");
@@ -143,10 +148,10 @@ impl Source {
 }
 
 /// `labels` labels with random embeddings in the model's text space.
-pub(crate) fn vocabulary(model: &Model, labels: usize) -> Result<Arc<Vocabulary>> {
+pub(crate) fn vocabulary(model: &Model, labels: usize, seed: u64) -> Result<Arc<Vocabulary>> {
     let names: Vec<String> = (0..labels).map(|label| format!("label {label}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    Ok(Arc::new(random_vocabulary(&names, model.text_space(), 1)?))
+    Ok(Arc::new(random_vocabulary(&names, model.text_space(), seed)?))
 }
 
 /// Bytes of weights, each once, that the stages of a run multiply by.

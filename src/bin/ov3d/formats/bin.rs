@@ -40,6 +40,7 @@ fn value(row: &[u8], column: usize) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::mutate;
     use super::*;
 
     fn file(columns: usize, rows: usize, extra: impl Fn(usize) -> [f32; 2]) -> Vec<u8> {
@@ -60,6 +61,7 @@ mod tests {
         }
         assert!(parse(&[]).unwrap().positions.is_empty());
         assert!(parse(&[0; 13]).err().unwrap().to_string().contains("13 bytes"));
+        mutate(&file(5, 20, |row| [0.5, row as f32]), 20_000, |bytes| drop(parse(&bytes)));
         let nan = file(4, 1, |_| [f32::NAN, 0.0]);
         assert!(parse(&nan).is_err(), "an intensity that is no number");
     }

@@ -46,6 +46,7 @@ fn lines(bytes: &[u8]) -> Result<Vec<i32>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::mutate;
     use super::*;
 
     #[test]
@@ -66,8 +67,16 @@ mod tests {
         assert!(read("a.ply", b"ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nend_header\n1").is_err());
         let two = b"ply\nformat ascii 1.0\nelement vertex 1\nproperty int label\nproperty int class\nend_header\n1 2\n";
         assert!(read("a.ply", two).unwrap_err().to_string().contains("class"));
+        let text = b"3\n -1\n255\n+7\r\n 0 \n\xC3\xA9";
+        mutate(text, 20_000, |bytes| drop(lines(&bytes)));
+        mutate(&kitti, 20_000, |bytes| drop(super::kitti(&bytes)));
+        for file in [&ply[..], two] {
+            mutate(file, 20_000, |bytes| drop(ply::parse_labels(&bytes)));
+        }
         assert_eq!(read("a.bin", &[0; 8]).unwrap_err().kind(), ErrorKind::Unsupported);
         crate::formats::write_npy_labels(&folder.path().join("a.npy"), &[5, -1]).unwrap();
         assert_eq!(read_labels(&folder.path().join("a.npy")).unwrap(), [5, -1]);
+        let npy = std::fs::read(folder.path().join("a.npy")).unwrap();
+        mutate(&npy, 20_000, |bytes| drop(npy::parse_labels(&bytes)));
     }
 }

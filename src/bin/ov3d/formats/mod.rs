@@ -19,12 +19,24 @@ pub(crate) use npy::{read_npy_coordinates, read_npy_f32, read_npy_i32, write_npy
 use openvocab3d::{Error, ErrorKind, Result};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A cloud as its file holds it; FP32 is widened, nothing is scaled.
 pub(crate) struct CloudFile {
     pub(crate) positions: Vec<[f64; 3]>,
     pub(crate) colors: Option<Vec<[u8; 3]>>,
+}
+
+/// An error for a file that cannot be written because its folder is not there: before the work, not after.
+pub(crate) fn check_folders<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Result<()> {
+    for path in paths {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            let message = format!("cannot write '{}': there is no folder '{}'", path.display(), folder.display());
+            return Err(Error::new(ErrorKind::Io, message));
+        }
+    }
+    Ok(())
 }
 
 /// Reads a cloud; its content, not its name, says which format it has (but for `.bin`, which has no mark).
