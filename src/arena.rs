@@ -5,7 +5,7 @@
     reason = "an allocator: blocks come from the system's with the layout of their class and go back so"
 )]
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, over_budget};
 use allocator_api2::alloc::{AllocError, Allocator, Global, Layout};
 use parking_lot::Mutex;
 use std::ptr::NonNull;
@@ -28,8 +28,8 @@ pub struct Arena(Option<Arc<Mutex<Blocks>>>);
 
 /// Alignment of all blocks: a cache line.
 const ALIGN: usize = 64;
-/// Quarter steps from one power of two to the next, from 2^6 to the largest layout.
-const CLASSES: usize = 4 * 58;
+/// Quarter steps from one power of two to the next, from 2^6 to below 2^63, which is more than any layout.
+const CLASSES: usize = 4 * 57;
 /// Runs through which a block may lie idle before it goes back to the system.
 const IDLE_RUNS: u32 = 8;
 
@@ -54,6 +54,17 @@ struct Blocks {
     in_use: u64,
     peak: u64,
     free: u64,
+    /// What is in use as it was asked for, before it was rounded up to blocks.
+    asked: u64,
+    budget: Option<Budget>,
+}
+
+/// What a run may ask for.
+#[derive(Clone, Copy)]
+struct Budget {
+    bytes: u64,
+    /// What was in use before the run: results of earlier ones.
+    before: u64,
 }
 
 // SAFETY: the lists are owned by the arena and reached only through its lock.
@@ -63,7 +74,7 @@ impl Arena {
     /// An arena that keeps what is given back.
     pub fn keeping() -> Self {
         let classes = [Class::default(); CLASSES];
-        Self(Some(Arc::new(Mutex::new(Blocks { classes, in_use: 0, peak: 0, free: 0 }))))
+        Self(Some(Arc::new(Mutex::new(Blocks { classes, in_use: 0, peak: 0, free: 0, asked: 0, budget: None }))))
     }
 
     /// Bytes in use and kept.
@@ -96,8 +107,26 @@ impl Arena {
         blocks.peak = blocks.in_use;
     }
 
+    /// Lets [`Self::with_capacity`] and what is built on it take at most so many bytes from now on; `None` ends that.
+    pub fn set_budget(&self, bytes: Option<u64>) {
+        if let Some(blocks) = &self.0 {
+            let mut blocks = blocks.lock();
+            blocks.budget = bytes.map(|bytes| Budget { bytes, before: blocks.asked });
+        }
+    }
+
+    fn check_budget(&self, bytes: u64) -> Result<()> {
+        let Some(blocks) = &self.0 else { return Ok(()) };
+        let blocks = blocks.lock();
+        match blocks.budget {
+            Some(budget) => over_budget(blocks.asked.saturating_sub(budget.before).saturating_add(bytes), budget.bytes),
+            None => Ok(()),
+        }
+    }
+
     /// Room for `count` elements.
     pub fn with_capacity<T>(&self, count: usize, what: &str) -> Result<Buffer<T>> {
+        self.check_budget((count as u64).saturating_mul(size_of::<T>() as u64))?;
         let mut buffer = Buffer::new_in(self.clone());
         buffer.try_reserve_exact(count).map_err(|_| {
             let message = format!("no memory for {what} ({count} elements); free memory or send a smaller cloud");
@@ -147,6 +176,12 @@ impl Drop for Blocks {
     }
 }
 
+/// The size of the block that a buffer of `bytes` bytes gets.
+pub(crate) fn block_bytes(bytes: usize) -> usize {
+    let class = Layout::from_size_align(bytes, ALIGN).ok().and_then(class_of);
+    class.map_or(bytes, |class| layout_of(class).size())
+}
+
 /// The smallest class that holds `layout`.
 fn class_of(layout: Layout) -> Option<usize> {
     if layout.align() > ALIGN {
@@ -179,6 +214,7 @@ unsafe impl Allocator for Arena {
             None => NonNull::slice_from_raw_parts(Global.allocate(whole)?.cast(), layout.size()),
         };
         blocks.in_use += whole.size() as u64;
+        blocks.asked += layout.size() as u64;
         blocks.peak = blocks.peak.max(blocks.in_use);
         Ok(block)
     }
@@ -192,6 +228,7 @@ unsafe impl Allocator for Arena {
         let size = layout_of(class).size() as u64;
         let mut blocks = blocks.lock();
         blocks.in_use -= size;
+        blocks.asked -= layout.size() as u64;
         blocks.free += size;
         let entry = &mut blocks.classes[class];
         // SAFETY: the block is free, and as large and aligned as a link at least.
@@ -220,7 +257,12 @@ mod tests {
             assert!(class == 0 || layout_of(class - 1).size() < size.max(ALIGN), "{size} in {held}");
         }
         assert!(class_of(Layout::from_size_align(8, 128).unwrap()).is_none());
-        assert!(class_of(Layout::from_size_align(isize::MAX as usize - 63, 1).unwrap()).is_none_or(|c| c < CLASSES));
+        assert!(class_of(Layout::from_size_align(isize::MAX as usize - 63, 1).unwrap()).is_none());
+        let largest = layout_of(CLASSES - 1).size();
+        assert!(
+            largest <= isize::MAX as usize - 63 && class_of(Layout::from_size_align(largest, 1).unwrap()).is_some()
+        );
+        assert!(Arena::keeping().filled(isize::MAX as usize - 63, 0_u8, "too much").is_err());
     }
 
     #[test]
@@ -238,6 +280,22 @@ mod tests {
         assert_eq!((arena.held_bytes(), arena.peak_bytes()), (2 * 4096, 2 * 4096));
         assert!(arena.filled(usize::MAX / 8, 0_u64, "too much").is_err());
         assert!(arena.filled(usize::MAX, 0_u64, "too much").is_err());
+    }
+
+    #[test]
+    fn a_budget_holds_from_where_it_is_set() {
+        let arena = Arena::keeping();
+        let earlier = arena.filled(1000, 0_u8, "a result").unwrap();
+        arena.set_budget(Some(500));
+        let half = arena.filled(250, 0_u8, "numbers").unwrap();
+        let error = arena.filled(251, 0_u8, "numbers").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Budget);
+        assert!(error.to_string().contains("501 bytes") && error.to_string().contains("500"), "{error}");
+        drop((earlier, half));
+        arena.filled(1500, 0_u8, "what was free before").unwrap_err();
+        arena.filled(500, 0_u8, "numbers").unwrap();
+        arena.set_budget(None);
+        arena.filled(5000, 0_u8, "numbers").unwrap();
     }
 
     #[test]

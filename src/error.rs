@@ -154,8 +154,8 @@ pub fn filled<T: Clone>(len: usize, value: T, what: &str) -> Result<Vec<T>> {
     Ok(vec)
 }
 
-/// `len` zeros, or [`ErrorKind::OutOfMemory`] naming `what`. The system clears the pages as they are first touched, so
-/// this takes no time however large `len` is.
+/// `len` zeros, or [`ErrorKind::OutOfMemory`] naming `what`. The system clears the pages of large buffers as they are
+/// first touched, so this takes no time, but not for types whose alignment is more than that of numbers.
 pub fn zeroed<T: bytemuck::Zeroable>(len: usize, what: &str) -> Result<Vec<T>> {
     bytemuck::allocation::try_zeroed_vec(len).map_err(|()| out_of_memory::<T>(len, what))
 }
@@ -172,6 +172,18 @@ pub fn with_capacity<T>(len: usize, what: &str) -> Result<Vec<T>> {
     let mut vec = Vec::new();
     vec.try_reserve_exact(len).map_err(|_| out_of_memory::<T>(len, what))?;
     Ok(vec)
+}
+
+/// [`ErrorKind::Budget`] if a run that needs `needed` bytes may have only `budget`.
+pub fn over_budget(needed: u64, budget: u64) -> Result<()> {
+    if needed <= budget {
+        return Ok(());
+    }
+    let message = format!(
+        "the run needs {needed} bytes or more but memory_budget is {budget}; raise it, ask for fewer outputs, use larger \
+         voxels or split the cloud"
+    );
+    Err(Error::new(ErrorKind::Budget, message))
 }
 
 fn out_of_memory<T>(len: usize, what: &str) -> Error {

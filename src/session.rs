@@ -195,7 +195,8 @@ impl Session {
             logits: options.logits,
             prompt_scores: false,
         };
-        let query = Query { trunk: &kept.trunk, voxels: kept.voxels.clone(), voxel_of_point, request, control };
+        let (voxels, memory_budget) = (kept.voxels.clone(), self.memory.budget);
+        let query = Query { trunk: &kept.trunk, voxels, voxel_of_point, request, memory_budget, control };
         let scores = self.backend.query(&query)?;
         let mut result = from_scores(&scores, 0..voxel_of_point.len(), options.kept_labels(), arena)?;
         result.fall_back(folded.vocabulary.other());

@@ -3,7 +3,7 @@
 use crate::arena::{Arena, Buffer};
 use crate::cancel::Cancel;
 use crate::cloud::{Cloud, GridOrigin};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, over_budget};
 use crate::plan::{Plan, Scoring};
 use crate::sparse::Voxels;
 use std::any::Any;
@@ -61,16 +61,7 @@ pub struct Job<'a> {
 impl Job<'_> {
     /// An error if `needed` bytes are over the budget.
     pub(super) fn check_budget(&self, needed: u64) -> Result<()> {
-        match self.memory_budget {
-            Some(budget) if needed > budget => Err(Error::new(
-                ErrorKind::Budget,
-                format!(
-                    "the run needs {needed} bytes but memory_budget is {budget}; raise it, ask for fewer outputs, use \
-                     larger voxels or split the cloud"
-                ),
-            )),
-            _ => Ok(()),
-        }
+        self.memory_budget.map_or(Ok(()), |budget| over_budget(needed, budget))
     }
 }
 
@@ -85,6 +76,8 @@ pub struct Query<'a> {
     pub voxel_of_point: &'a [i32],
     /// What to compute.
     pub request: ScoreRequest<'a>,
+    /// Most bytes of working memory the call may need, beyond the model and what the run kept.
+    pub memory_budget: Option<u64>,
     /// Progress and cancellation.
     pub control: Control<'a>,
 }

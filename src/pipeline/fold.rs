@@ -5,6 +5,7 @@
 
 use super::SegmentOptions;
 use crate::backend::{Backend, HeadMatrix, PreparedHead};
+use crate::cancel::Cancel;
 use crate::error::{Result, collected, filled, with_capacity};
 use crate::model::{Model, Vocabulary};
 use crate::plan::{Scoring, Similarity};
@@ -28,7 +29,8 @@ impl FoldedVocabulary {
         let embeddings = vocabulary.embeddings_for(&space.name, space.dim)?;
         let head = Affine64::new(model)?;
         let dot = head.scores(&embeddings.rows)?;
-        let factor = model.plan().prepared.get_or_prepare(("norm factor", 0), || head.gram_factor())?;
+        let factor =
+            model.plan().prepared.get_or_prepare(("norm factor", 0), Cancel::default(), || head.gram_factor())?;
         let cosine = head.with_norm(&dot, &factor)?;
         let [dot, cosine] = [backend.prepare_head(&dot)?, backend.prepare_head(&cosine)?];
         Ok(Self { label_of_prompt: vocabulary.label_of_prompt().into(), dot, cosine, vocabulary })

@@ -49,10 +49,10 @@ pub(super) fn execute(mut means: Means<'_>, job: &Job<'_>) -> Result<Outcome> {
     let cancel = job.control.cancel;
     let network = plan
         .prepared
-        .get_or_prepare(("cpu", arithmetic.number()), || PreparedNetwork::new(arithmetic, plan, cancel))?;
+        .get_or_prepare(("cpu", arithmetic.number()), cancel, || PreparedNetwork::new(arithmetic, plan, cancel))?;
     let stages = arena.with_capacity(planned, "the stages")?;
     let mut clock = Clock { control: job.control, stages, planned, start: Instant::now() };
-    let [quantise, levels_stage, maps_stage, head_stage, features_stage] = &*STAGES;
+    let [quantise, levels_stage, maps_stage, ..] = &*STAGES;
     job.control.report(0.0)?;
 
     job.check_budget(memory::voxelise_bytes(job.input.points()))?;
@@ -68,8 +68,11 @@ pub(super) fn execute(mut means: Means<'_>, job: &Job<'_>) -> Result<Outcome> {
     let layout = Layout::new(&network, arena, |tensor| rows_of(tensor) * words_of(tensor))?;
     let working_bytes = memory::working_bytes(job, &voxels, &maps, &network, &layout, means.workers);
     job.check_budget(working_bytes)?;
+    // What follows is in the formula.
+    arena.set_budget(None);
     means.workers.reserve(memory::worker_len(job, &maps.levels, &network))?;
-    means.scratch.reserve(layout.lens())?;
+    let elsewhere = arena.held_bytes() + means.workers.bytes();
+    means.scratch.reserve(layout.lens(), job.memory_budget.map(|budget| budget.saturating_sub(elsewhere)))?;
     let input = match plan.input {
         Some(input) => {
             let (channels, precision) = (plan.tensor(input).channels, network.precisions[input.0]);
@@ -89,29 +92,45 @@ pub(super) fn execute(mut means: Means<'_>, job: &Job<'_>) -> Result<Outcome> {
         stages: Buffer::new_in(arena.clone()),
         working_bytes,
     };
-    if let Some(request) = &job.scores {
-        let voxel_of_point = &outcome.voxels.voxel_of_point;
-        let scores = head::score(&trunk, 0..trunk.rows, voxel_of_point, request, means.workers, arena, job.control)?;
-        outcome.scores = Some(scores);
-        clock.lap(head_stage, head::score_work(request, &trunk))?;
-    }
-    match job.features {
-        Some(FeatureSpace::Trunk) => outcome.features = Some(head::trunk_features(&trunk, arena, job.control)?),
-        Some(FeatureSpace::Text) => {
-            let full = arithmetic.full();
-            let linear = plan.prepared.get_or_prepare(("cpu text", full.number()), || head::text_head(full, plan))?;
-            outcome.features = Some(head::text_features(&trunk, &linear, means.workers, arena, job.control)?);
-            clock.lap(features_stage, linear.work(&trunk))?;
-        }
-        None => {}
-    }
-    match job.keep_trunk {
+    let outputs = fill_outputs(&means, job, &trunk, &mut outcome, &mut clock);
+    match job.keep_trunk && outputs.is_ok() {
         true => outcome.trunk = Some(Trunk(Arc::new(trunk))),
         false => means.scratch.give(trunk),
     }
+    outputs?;
     outcome.stages = clock.stages;
     job.control.report(1.0)?;
     Ok(outcome)
+}
+
+/// Scores and features of the trunk, as far as they are asked for.
+fn fill_outputs(
+    means: &Means<'_>,
+    job: &Job<'_>,
+    trunk: &Tensor,
+    outcome: &mut Outcome,
+    clock: &mut Clock<'_>,
+) -> Result<()> {
+    let (arithmetic, arena, plan, cancel) = (means.arithmetic, means.arena, job.plan, job.control.cancel);
+    let [.., head_stage, features_stage] = &*STAGES;
+    if let Some(request) = &job.scores {
+        let voxel_of_point = &outcome.voxels.voxel_of_point;
+        let scores = head::score(trunk, 0..trunk.rows, voxel_of_point, request, means.workers, arena, job.control)?;
+        outcome.scores = Some(scores);
+        clock.lap(head_stage, head::score_work(request, trunk))?;
+    }
+    match job.features {
+        Some(FeatureSpace::Trunk) => outcome.features = Some(head::trunk_features(trunk, arena, job.control)?),
+        Some(FeatureSpace::Text) => {
+            let full = arithmetic.full();
+            let key = ("cpu text", full.number());
+            let linear = plan.prepared.get_or_prepare(key, cancel, || head::text_head(full, plan))?;
+            outcome.features = Some(head::text_features(trunk, &linear, means.workers, arena, job.control)?);
+            clock.lap(features_stage, linear.work(trunk))?;
+        }
+        None => {}
+    }
+    Ok(())
 }
 
 /// Runs the plan's steps; returns the trunk.

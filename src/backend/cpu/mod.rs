@@ -104,14 +104,19 @@ impl Backend for CpuBackend {
         let mut scratch = std::mem::take(&mut *self.scratch.lock());
         let means =
             Means { arithmetic: self.arithmetic, workers: &self.workers, scratch: &mut scratch, arena: &self.arena };
+        self.arena.set_budget(job.memory_budget);
         let outcome = self.pool.threads.install(|| execute::execute(means, job));
+        self.arena.set_budget(None);
         *self.scratch.lock() = scratch;
         self.arena.trim();
         outcome
     }
 
     fn query(&self, query: &Query<'_>) -> Result<Scores> {
-        self.pool.threads.install(|| execute::query(query, &self.workers, &self.arena))
+        self.arena.set_budget(query.memory_budget);
+        let scores = self.pool.threads.install(|| execute::query(query, &self.workers, &self.arena));
+        self.arena.set_budget(None);
+        scores
     }
 
     fn spawn(&self, task: Box<dyn FnOnce() + Send>) {

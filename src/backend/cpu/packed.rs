@@ -28,7 +28,6 @@ pub(super) fn panels(arithmetic: Arithmetic, columns: usize) -> Vec<Panel> {
 }
 
 /// A `[volume, c_in, columns]` weight in packed form.
-#[derive(Clone)]
 pub(super) struct Packed {
     pub(super) c_in: usize,
     /// 32-bit words of an input row, see [`row_words`].

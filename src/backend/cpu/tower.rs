@@ -211,7 +211,7 @@ impl<'a> Run<'a> {
         });
         let sequences: Vec<Range<usize>> = ranges.collect();
         let [row, inner] = [tower.width, tower.widest()].map(|width| row_words(width, Precision::F32));
-        scratch.reserve(&[end * row, end * row, end * inner, batch.len() * row])?;
+        scratch.reserve(&[end * row, end * row, end * inner, batch.len() * row], None)?;
         let mut rows = scratch.take(ROWS, end, tower.width, Precision::F32)?;
         let places = batch.iter().flat_map(|sequence| sequence.iter().enumerate());
         let stride = rows.stride;

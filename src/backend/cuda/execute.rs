@@ -87,11 +87,12 @@ pub(super) fn execute(target: Target<'_>, job: &Job<'_>, memory: &mut DeviceMemo
     let planned = plan.steps.len() + 3 + usize::from(job.scores.is_some()) + usize::from(job.features.is_some());
     let (ordinal, arena) = (u64::from(target.ordinal), target.arena);
     let network =
-        plan.prepared.get_or_prepare(("cuda", ordinal), || DeviceNetwork::new(target.stream, plan, cancel))?;
+        plan.prepared.get_or_prepare(("cuda", ordinal), cancel, || DeviceNetwork::new(target.stream, plan, cancel))?;
     let text = match job.features {
-        Some(FeatureSpace::Text) => {
-            Some(plan.prepared.get_or_prepare(("cuda text", ordinal), || DeviceLinear::of_text(target.stream, plan))?)
-        }
+        Some(FeatureSpace::Text) => Some(
+            plan.prepared
+                .get_or_prepare(("cuda text", ordinal), cancel, || DeviceLinear::of_text(target.stream, plan))?,
+        ),
         _ => None,
     };
     let [quantise, levels_stage, maps_stage, head_stage, features_stage] = &*STAGES;

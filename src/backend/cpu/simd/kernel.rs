@@ -29,10 +29,11 @@ unsafe fn tile<V: Vector, M: Multiply<V>, const ROWS: usize, const VECTORS: usiz
         let mut inputs = [std::ptr::null::<f32>(); ROWS];
         let mut soon = [std::ptr::null::<f32>(); ROWS];
         let mut outputs = [std::ptr::null_mut::<f32>(); ROWS];
+        let output = product.output.as_mut_ptr();
         for row in 0..ROWS {
             inputs[row] = product.input.as_ptr().add(input(pairs[row]));
             soon[row] = product.input.as_ptr().wrapping_add(input(following[row]));
-            outputs[row] = product.output.as_mut_ptr().add(place(pairs[row]));
+            outputs[row] = output.add(place(pairs[row]));
         }
         let mut weights = product.weights.as_ptr().add(product.words.start * VECTORS * V::LANES);
         // Loops that the compiler unrolls: only then do the sums live in registers and nowhere else.
@@ -103,7 +104,8 @@ macro_rules! tiles {
             match rest.len() {
                 // SAFETY: as promised by the caller.
                 $($tail => unsafe { tile::<$vector, $multiply, $tail, $vectors>(product, rest, rest) },)*
-                _ => {}
+                0 => {}
+                _ => unreachable!("a tail as long as the tile"),
             }
         }
     };
