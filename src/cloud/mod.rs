@@ -78,7 +78,7 @@ impl<'a> Cloud<'a> {
     }
 }
 
-fn check_view(name: &str, view: &StridedView<'_>, allowed: &[Dtype]) -> Result<()> {
+pub(crate) fn check_view(name: &str, view: &StridedView<'_>, allowed: &[Dtype]) -> Result<()> {
     if view.components() < 3 {
         return Err(Error::argument(format!("{name} has {} components per point; it needs 3", view.components())));
     }
