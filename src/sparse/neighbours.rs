@@ -23,7 +23,7 @@ pub struct Neighbours {
 /// For each of the 64 cells of a block: the neighbouring blocks that the 27 cells around it touch, and which cells
 /// of each.
 fn local_masks() -> Vec<Vec<(u8, u64)>> {
-    let offsets = LocalOffsets::new(3);
+    let offsets = LocalOffsets::of_size(3);
     let masks = |morton: usize| {
         let mut masks: Vec<(u8, u64)> = Vec::new();
         for &(slot, cell) in offsets.of(morton) {
@@ -107,12 +107,13 @@ fn out_of_memory(len: usize) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arena::{Arena, nothing};
     use crate::sparse::{Levels, Voxels, decode};
 
     #[test]
     fn neighbours_are_the_occupied_cells_around() {
         let cells: Vec<[u32; 3]> = (0..9000_u32).map(|i| [i * 7919 % 33, i * 104_729 % 29, i * 31 % 27]).collect();
-        let voxels = Voxels::from_cells(&[&cells], Cancel::default()).unwrap();
+        let voxels = Voxels::from_cells(&[&cells], &Arena::default(), Cancel::default()).unwrap();
         let levels = Levels::new(voxels.keys, 1, Cancel::default()).unwrap();
         let neighbours = Neighbours::new(levels.blocks(0), Cancel::default()).unwrap();
         let keys = &levels.level(0).keys;
@@ -127,7 +128,7 @@ mod tests {
             got.sort_unstable();
             assert_eq!(got, want, "voxel {voxel}");
         }
-        let none = Levels::new(Vec::new(), 1, Cancel::default()).unwrap();
+        let none = Levels::new(nothing(), 1, Cancel::default()).unwrap();
         assert!(Neighbours::new(none.blocks(0), Cancel::default()).unwrap().is_empty());
     }
 }

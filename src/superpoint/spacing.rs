@@ -1,5 +1,6 @@
 //! How far apart the points of a cloud are: the median distance to the nearest other point.
 
+use crate::arena::Arena;
 use crate::cancel::Cancel;
 use crate::cloud::{Cloud, MAX_EXTENT, NO_CELL};
 use crate::error::{Error, Result, collected, with_capacity};
@@ -47,7 +48,7 @@ pub fn point_spacing(cloud: &Cloud<'_>, cancel: Cancel<'_>) -> Result<Option<f64
         false => NO_CELL,
     };
     let cells = collected(positions.iter().map(cell), "the cells of the points")?;
-    let search = Search { voxels: Voxels::from_cells(&[&cells], cancel)?, positions, edge };
+    let search = Search { voxels: Voxels::from_cells(&[&cells], &Arena::default(), cancel)?, positions, edge };
     let level = search.level();
     let sample = search.sample()?;
     let found = sample.par_iter().map(|&point| {

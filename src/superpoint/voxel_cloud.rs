@@ -6,6 +6,7 @@
 use super::feature::{Feature, PARTS, exact_color};
 use super::normals;
 use super::options::check_positive;
+use crate::arena::{Arena, Buffer, nothing};
 use crate::cancel::Cancel;
 use crate::cloud::{Cloud, Dtype, GridOrigin, StridedView, check_view, quantise};
 use crate::error::{Error, ErrorKind, Result, collected, filled};
@@ -30,15 +31,15 @@ pub struct VoxelCloud {
     /// `[v]` the number of points in each voxel.
     pub point_counts: Vec<u32>,
     /// `[n]` the voxel of each point, or [`crate::sparse::NO_VOXEL`].
-    pub voxel_of_point: Vec<u32>,
+    pub voxel_of_point: Buffer<u32>,
     /// The voxels around each voxel.
     pub neighbours: Neighbours,
 }
 
 /// Occupied voxels of `cells` and their neighbours; the keys stay in use no longer.
 pub(super) fn occupied(cells: &[[u32; 3]], cancel: Cancel<'_>) -> Result<(Voxels, Neighbours)> {
-    let mut voxels = Voxels::from_cells(&[cells], cancel)?;
-    let levels = Levels::new(std::mem::take(&mut voxels.keys), 1, cancel)?;
+    let mut voxels = Voxels::from_cells(&[cells], &Arena::default(), cancel)?;
+    let levels = Levels::new(std::mem::replace(&mut voxels.keys, nothing()), 1, cancel)?;
     let neighbours = Neighbours::new(levels.blocks(0), cancel)?;
     Ok((voxels, neighbours))
 }
@@ -79,7 +80,7 @@ impl VoxelCloud {
     ) -> Result<Self> {
         check_positive("voxel_size", voxel_size, "m", "0.05")?;
         validate(cloud, normals)?;
-        let quantised = quantise(cloud, voxel_size, GridOrigin::World, None, cancel)?;
+        let quantised = quantise(cloud, voxel_size, GridOrigin::World, None, &Arena::default(), cancel)?;
         let (voxels, neighbours) = occupied(&quantised.cells, cancel)?;
         let mut features = filled(neighbours.len(), Feature::default(), "the voxels")?;
         let cells_per_metre = 1.0 / voxel_size;
@@ -87,7 +88,8 @@ impl VoxelCloud {
             cancel.check()?;
             for (voxel, feature) in (block * BLOCK..).zip(features) {
                 let points = voxels.points_of(voxel);
-                *feature = mean_of(cloud, points, quantised.cells[points[0] as usize], cells_per_metre);
+                *feature =
+                    mean_of(cloud, points, quantised.cells[points[0] as usize], quantised.origin, cells_per_metre);
                 if let Some(normals) = normals {
                     feature.normal = mean_normal(cloud, normals, points);
                 }
@@ -127,14 +129,15 @@ impl VoxelCloud {
 }
 
 /// Mean position and colour of the points of `cell`.
-fn mean_of(cloud: &Cloud<'_>, points: &[u32], cell: [u32; 3], cells_per_metre: f64) -> Feature {
+fn mean_of(cloud: &Cloud<'_>, points: &[u32], cell: [u32; 3], origin: [i64; 3], cells_per_metre: f64) -> Feature {
+    let corner = [0, 1, 2].map(|axis| (i64::from(cell[axis]) + origin[axis]) as f64);
     let mut place = [0_u64; 3];
     let mut color = [0_u64; 3];
     for &point in points {
         let at = cloud.frame.to_metres(cloud.positions.row(point as usize)).map(|v| v * cells_per_metre);
         let rgb = color_of(cloud, point as usize);
         for axis in 0..3 {
-            place[axis] += ((at[axis] - at[axis].floor()) * FRACTION) as u64;
+            place[axis] += ((at[axis] - corner[axis]) * FRACTION) as u64;
             color[axis] += (rgb[axis] * 65_536.0) as u64;
         }
     }

@@ -3,6 +3,7 @@
 use super::super::normals;
 use super::super::options::check_positive;
 use super::super::voxel_cloud::{color_of, occupied, validate};
+use crate::arena::{Buffer, nothing};
 use crate::cancel::Cancel;
 use crate::cloud::{Cloud, MAX_EXTENT, NO_CELL, StridedView};
 use crate::error::{Error, ErrorKind, Result, collected, filled};
@@ -20,7 +21,7 @@ pub struct PclVoxels {
     /// `[v]` normals, towards the frame's origin unless they were given; not a number where there is none.
     pub normals: Vec<[f32; 3]>,
     /// `[n]` the voxel of each point, or [`crate::sparse::NO_VOXEL`].
-    pub voxel_of_point: Vec<u32>,
+    pub voxel_of_point: Buffer<u32>,
     /// `[v]` the number of points in each voxel.
     pub point_counts: Vec<u32>,
     /// The voxels around each voxel, x slowest.
@@ -53,7 +54,7 @@ impl PclVoxels {
             colors: filled(count, [0.0; 3], "the colours of the voxels")?,
             normals: Vec::new(),
             point_counts: collected(voxels.starts.windows(2).map(|w| w[1] - w[0]), "the points per voxel")?,
-            voxel_of_point: Vec::new(),
+            voxel_of_point: nothing(),
             neighbours,
         };
         cancel.check()?;
