@@ -110,7 +110,7 @@ pub(super) fn graph(
     // Small regions go while more are left than asked for, so that the number comes out right.
     let many = count.saturating_mul(MARGIN);
     let statistics = Statistics::of_voxels(&cloud.features, options, features)?;
-    let mut rounds = Rounds::new(cloud, statistics, cancel)?;
+    let mut rounds = Rounds::new(cloud, statistics)?;
     rounds.run(scale, many, cancel)?;
     let mut regions = Regions::new(rounds, cancel)?;
     regions.merge(scale, many, cancel)?;

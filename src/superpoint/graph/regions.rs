@@ -30,14 +30,14 @@ pub(super) struct Regions {
 
 impl Regions {
     /// What the rounds have left.
-    pub(super) fn new(rounds: Rounds, cancel: Cancel<'_>) -> Result<Self> {
+    pub(super) fn new(rounds: Rounds<'_>, cancel: Cancel<'_>) -> Result<Self> {
         let count = rounds.statistics.len();
         let mut borders = with_capacity(count, "the borders of the regions")?;
         for region in 0..count {
             if region.is_multiple_of(BLOCK) {
                 cancel.check()?;
             }
-            let mut border = collected(rounds.around(region).iter().copied(), "the borders of the regions")?;
+            let mut border: Vec<(u32, u32)> = rounds.around(region).collect();
             border.sort_unstable();
             borders.push(border);
         }

@@ -7,6 +7,7 @@ use super::super::voxel_cloud::VoxelCloud;
 use super::statistics::Statistics;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result, collected, filled, with_capacity};
+use crate::sparse::Neighbours;
 use rayon::prelude::*;
 
 /// Regions of one thread's task, and between two looks at the cancel token.
@@ -45,8 +46,10 @@ struct Block {
 }
 
 /// Regions and who touches whom, before any is merged one by one.
-pub(super) struct Rounds {
+pub(super) struct Rounds<'a> {
     pub(super) statistics: Statistics,
+    /// Whose neighbours those of the regions are as long as there are no blocks: every region a voxel.
+    voxels: &'a Neighbours,
     blocks: Vec<Block>,
     /// Per region its cheapest union, as far as it is known to be.
     best: Vec<Union>,
@@ -56,15 +59,12 @@ pub(super) struct Rounds {
     pub(super) region_of_voxel: Vec<u32>,
 }
 
-impl Rounds {
+impl<'a> Rounds<'a> {
     /// Every voxel as a region of its own.
-    pub(super) fn new(cloud: &VoxelCloud, statistics: Statistics, cancel: Cancel<'_>) -> Result<Self> {
-        let neighbours = |voxel: usize, list: &mut Vec<(u32, u32)>| {
-            let around = cloud.neighbours.of(voxel).iter().filter(|&&next| next as usize != voxel);
-            list.extend(around.map(|&next| (next, 1)));
-        };
+    pub(super) fn new(cloud: &'a VoxelCloud, statistics: Statistics) -> Result<Self> {
         Ok(Self {
-            blocks: blocks(cloud.len(), neighbours, cancel)?,
+            voxels: &cloud.neighbours,
+            blocks: Vec::new(),
             best: filled(cloud.len(), ALONE, "the unions of the regions")?,
             fresh: filled(cloud.len(), true, "the regions")?,
             region_of_voxel: collected(0..cloud.len() as u32, "the regions of the voxels")?,
@@ -73,10 +73,16 @@ impl Rounds {
     }
 
     /// The neighbours of `region`, and the number of voxel pairs on each border.
-    pub(super) fn around(&self, region: usize) -> &[(u32, u32)] {
-        let block = &self.blocks[region / BLOCK];
-        let at = region % BLOCK;
-        &block.list[block.starts[at] as usize..block.starts[at + 1] as usize]
+    pub(super) fn around(&self, region: usize) -> impl Iterator<Item = (u32, u32)> {
+        let (voxels, regions) = match self.blocks.get(region / BLOCK) {
+            None => (self.voxels.of(region), &[][..]),
+            Some(block) => {
+                let at = region % BLOCK;
+                (&[][..], &block.list[block.starts[at] as usize..block.starts[at + 1] as usize])
+            }
+        };
+        let voxels = voxels.iter().filter(move |&&next| next as usize != region).map(|&next| (next, 1));
+        voxels.chain(regions.iter().copied())
     }
 
     /// Merges while unions at `scale` or less are many and more than `least` regions are left.
@@ -101,8 +107,8 @@ impl Rounds {
         best.par_chunks_mut(BLOCK).enumerate().try_for_each(|(block, best)| {
             cancel.check()?;
             for (region, best) in (block * BLOCK..).zip(best) {
-                let union = |&(other, border): &(u32, u32)| union(&self.statistics, region as u32, other, border);
-                let around = self.around(region).iter();
+                let union = |(other, border): (u32, u32)| union(&self.statistics, region as u32, other, border);
+                let around = self.around(region);
                 let cheapest = match *best {
                     ALONE => around.map(union).min(),
                     _ => around.filter(|(other, _)| self.fresh[*other as usize]).map(union).min(),
@@ -131,12 +137,12 @@ impl Rounds {
         for (number, member) in members.iter().enumerate() {
             member.iter().for_each(|&old| new[old as usize] = number as u32);
         }
-        let statistics = self.statistics.united(members)?;
         let neighbours = |region: usize, list: &mut Vec<(u32, u32)>| {
             let first = list.len();
             let [a, b] = members[region];
-            let old = self.around(a as usize).iter().chain(if a == b { &[] } else { self.around(b as usize) });
-            list.extend(old.map(|&(other, border)| (new[other as usize], border)));
+            let second = (a != b).then(|| self.around(b as usize));
+            let old = self.around(a as usize).chain(second.into_iter().flatten());
+            list.extend(old.map(|(other, border)| (new[other as usize], border)));
             let own = &mut list[first..];
             own.sort_unstable();
             let mut kept = first;
@@ -163,7 +169,7 @@ impl Rounds {
             if lost { ALONE } else { (key, new[other as usize]) }
         });
         self.best = collected(best, "the unions of the regions")?;
-        self.statistics = statistics;
+        self.statistics.unite(members);
         self.region_of_voxel.par_iter_mut().with_min_len(BLOCK).for_each(|region| *region = new[*region as usize]);
         Ok(())
     }

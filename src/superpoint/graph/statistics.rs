@@ -2,11 +2,7 @@
 
 use super::super::feature::{Feature, PARTS};
 use super::{Graph, VoxelFeatures};
-use crate::error::{Error, ErrorKind, Result, collected, filled};
-use rayon::prelude::*;
-
-/// Regions of one thread's task.
-const BLOCK: usize = 1 << 10;
+use crate::error::{Error, ErrorKind, Result, collected};
 
 /// A region: its mean position, mean colour with 255 as one, and mean products of the normals' components. Of those six
 /// numbers the squared distance of two normals, whatever their signs, is twice one minus the square of their cosine.
@@ -161,27 +157,19 @@ impl Statistics {
         }
     }
 
-    /// The unions of `members`, each of a region with another or with itself, which changes nothing.
-    pub(super) fn united(&self, members: &[[u32; 2]]) -> Result<Self> {
-        let mut this = Self {
-            means: filled(members.len(), Mean::default(), "the means of the regions")?,
-            features: filled(members.len() * self.width, 0.0, "the features of the regions")?,
-            ..*self
-        };
-        let means = this.means.par_iter_mut().zip(members).with_min_len(BLOCK);
-        means.for_each(|(mean, &[a, b])| {
-            *mean = self.means[a as usize];
+    /// Region k becomes the union of the k-th of `members`, a region with another or with itself, which changes
+    /// nothing; first members ascend.
+    pub(super) fn unite(&mut self, members: &[[u32; 2]]) {
+        // Nobody after the k-th reads what stands in place k, so one pass needs no second table.
+        for (place, &[a, b]) in members.iter().enumerate() {
             if a != b {
-                mean.absorb(&self.means[b as usize]);
+                self.absorb(a, b);
             }
-        });
-        let rows = this.features.par_chunks_exact_mut(self.width.max(1)).zip(members).with_min_len(BLOCK);
-        rows.for_each(|(row, &[a, b])| {
-            row.copy_from_slice(self.features_of(a));
-            let [size, other] = [a, b].map(|region| f64::from(self.size(region)));
-            let part = if a == b { 0.0 } else { (other / (size + other)) as f32 };
-            row.iter_mut().zip(self.features_of(b)).for_each(|(mean, other)| *mean += (other - *mean) * part);
-        });
-        Ok(this)
+            self.means[place] = self.means[a as usize];
+            let row = a as usize * self.width..(a as usize + 1) * self.width;
+            self.features.copy_within(row, place * self.width);
+        }
+        self.means.truncate(members.len());
+        self.features.truncate(members.len() * self.width);
     }
 }
