@@ -417,7 +417,7 @@ typedef struct ov3d_session_info {
     uint32_t reserved;
     // Bytes of working memory held now, for the next call to use.
     uint64_t bytes_in_use;
-    // The most that any call of the session needed.
+    // The most that any call of the session needed, or the session held after it.
     uint64_t bytes_peak;
     // The memory budget; 0 without.
     uint64_t bytes_capacity;

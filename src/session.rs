@@ -27,7 +27,7 @@ pub struct Memory {
     pub budget: Option<u64>,
     /// What the last call needed.
     pub last_bytes: u64,
-    /// The most any call needed.
+    /// The most any call needed, or the session held after it.
     pub peak_bytes: u64,
 }
 
@@ -43,9 +43,9 @@ pub struct Forward {
 }
 
 impl Memory {
-    fn record(&mut self, bytes: u64) {
-        self.last_bytes = bytes;
-        self.peak_bytes = self.peak_bytes.max(bytes);
+    fn record(&mut self, needed: u64, held: u64) {
+        self.last_bytes = needed;
+        self.peak_bytes = self.peak_bytes.max(needed).max(held);
     }
 }
 
@@ -147,7 +147,7 @@ impl Session {
         let (lengths, arena) = (clouds.iter().map(Cloud::len), self.backend.arena());
         let Some(augmentation) = &options.augmentation else {
             let outcome = run(None, control)?;
-            self.memory.record(outcome.working_bytes);
+            self.memory.record(outcome.working_bytes, self.backend.held_bytes());
             return Ok(split(outcome, lengths, options, self.model.plan(), arena)?.falling_back(other));
         };
         let lengths = arena.collected(lengths, "the sizes of the clouds")?;
@@ -162,7 +162,7 @@ impl Session {
             needed = outcome.working_bytes.max(needed);
             Ok(outcome)
         });
-        self.memory.record(needed);
+        self.memory.record(needed, self.backend.held_bytes());
         Ok(summed?.falling_back(other))
     }
 
@@ -232,7 +232,7 @@ impl Session {
             memory_budget: self.memory.budget,
             control,
         })?;
-        self.memory.record(outcome.working_bytes);
+        self.memory.record(outcome.working_bytes, self.backend.held_bytes());
         let by_voxel = outcome.features.ok_or_else(|| Error::internal("the run gave no features"))?;
         let dim = match space {
             FeatureSpace::Trunk => graph.trunk_channels(),

@@ -94,7 +94,7 @@ pub struct ov3d_session_info {
     pub reserved: u32,
     /// Bytes of working memory held now, for the next call to use.
     pub bytes_in_use: u64,
-    /// The most that any call of the session needed.
+    /// The most that any call of the session needed, or the session held after it.
     pub bytes_peak: u64,
     /// The memory budget; 0 without.
     pub bytes_capacity: u64,

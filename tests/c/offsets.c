@@ -28,7 +28,6 @@ FIELD(ov3d_cloud, pose, 104, 8);
 FIELD(ov3d_cloud, axes, 112, 4);
 FIELD(ov3d_cloud, flags, 116, 4);
 
-SIZE(ov3d_device_info, 432);
 FIELD(ov3d_device_info, struct_size, 0, 4);
 FIELD(ov3d_device_info, kind, 4, 4);
 FIELD(ov3d_device_info, usable, 8, 4);
@@ -37,8 +36,13 @@ FIELD(ov3d_device_info, memory, 16, 8);
 FIELD(ov3d_device_info, uuid, 24, 16);
 FIELD(ov3d_device_info, name, 40, 128);
 FIELD(ov3d_device_info, reason, 168, 256);
+#ifdef OV3D_DEVICE_CUDA
+SIZE(ov3d_device_info, 432);
 FIELD(ov3d_device_info, capability_major, 424, 4);
 FIELD(ov3d_device_info, capability_minor, 428, 4);
+#else
+SIZE(ov3d_device_info, 424);
+#endif
 
 SIZE(ov3d_log_desc, 24);
 FIELD(ov3d_log_desc, struct_size, 0, 4);
@@ -216,5 +220,7 @@ NUMBER(OV3D_ERROR_BUDGET, -301);
 NUMBER(OV3D_ERROR_CANCELLED, -400);
 NUMBER(OV3D_ERROR_BUSY, -401);
 NUMBER(OV3D_ERROR_TIMEOUT, -402);
+#ifdef OV3D_ERROR_DEVICE
 NUMBER(OV3D_ERROR_DEVICE, -500);
+#endif
 NUMBER(OV3D_ERROR_INTERNAL, -900);

@@ -82,33 +82,6 @@ impl Scratch {
     }
 }
 
-/// Buffers of finished tensors for those to come, where sizes are not known beforehand.
-#[derive(Debug, Default)]
-pub(super) struct Spare {
-    buffers: Vec<Buffer>,
-}
-
-impl Spare {
-    /// `[rows, channels]` of anything, in the smallest buffer that is large enough or a new one: whoever fills it must
-    /// fill whole rows, padding included.
-    pub(super) fn take(&mut self, rows: usize, channels: usize, precision: Precision) -> Result<Tensor> {
-        let stride = row_words(channels, precision);
-        let lines = (rows * stride).div_ceil(LINE);
-        let fitting = self.buffers.iter().enumerate().filter(|(_, buffer)| buffer.lines.len() >= lines);
-        let best = fitting.min_by_key(|(_, buffer)| buffer.lines.len()).map(|(index, _)| index);
-        let data = match best {
-            Some(best) => self.buffers.swap_remove(best),
-            None => Buffer::zeroed(rows * stride, "the features of a layer")?,
-        };
-        Ok(Tensor { rows, channels, precision, stride, slot: 0, data })
-    }
-
-    /// Keeps the buffer of a tensor that nobody reads any more.
-    pub(super) fn give(&mut self, tensor: Tensor) {
-        self.buffers.push(tensor.data);
-    }
-}
-
 /// Memory of each thread for sums that become something else once they are complete.
 #[derive(Debug)]
 pub(super) struct Workers {

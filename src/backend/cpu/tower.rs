@@ -1,16 +1,22 @@
 //! Runs text towers: token sequences at their own lengths, rows of many of them in one product: each weight is read once
 //! for all.
 
-use super::arithmetic::Arithmetic;
+use super::arithmetic::{Arithmetic, row_words};
 use super::dense::{PackedDense, finish_rows};
 use super::linear::MOST_ROWS;
-use super::tensor::{Spare, Tensor, Workers};
+use super::tensor::{Scratch, Tensor, Workers};
 use crate::backend::Precision;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result, filled, with_capacity};
 use crate::plan::{Activation, LayerNorm, Tower, TowerStep, Weight};
 use rayon::prelude::*;
 use std::ops::Range;
+
+/// The buffers of a batch: its rows, what is made of them by rows, the inner values of a step, and the rows that remain.
+const ROWS: usize = 0;
+const NORMAL: usize = 1;
+const INNER: usize = 2;
+const ENDS: usize = 3;
 
 /// Values that are summed side by side.
 const LANES: usize = 16;
@@ -72,6 +78,15 @@ impl PreparedTower {
         self.positions.shape[0].min(MOST_ROWS)
     }
 
+    /// The widest row between two products, or behind the last.
+    fn widest(&self) -> usize {
+        let step = |step: &PreparedStep| match step {
+            PreparedStep::Attention { query_key_value, .. } => query_key_value.columns(),
+            PreparedStep::FeedForward { up, .. } => up.columns(),
+        };
+        self.steps.iter().map(step).fold(self.dim(), usize::max)
+    }
+
     /// Bytes of the weights.
     pub fn bytes(&self) -> u64 {
         let step = |step: &PreparedStep| match step {
@@ -88,7 +103,7 @@ impl PreparedTower {
         for (index, sequence) in sequences.iter().enumerate() {
             self.check(index, sequence)?;
         }
-        let mut spare = Spare::default();
+        let mut scratch = Scratch::default();
         let mut embeddings = with_capacity(sequences.len() * self.dim(), "the text embeddings")?;
         let mut rest = sequences;
         while !rest.is_empty() {
@@ -98,7 +113,7 @@ impl PreparedTower {
                 rows <= MOST_ROWS
             };
             let (batch, after) = rest.split_at(rest.iter().take_while(fits).count().max(1));
-            self.encode_batch(batch, (workers, cancel), &mut spare, &mut embeddings)?;
+            self.encode_batch(batch, (workers, cancel), &mut scratch, &mut embeddings)?;
             rest = after;
         }
         Ok(embeddings)
@@ -126,10 +141,10 @@ impl PreparedTower {
         &self,
         batch: &[Vec<u32>],
         (workers, cancel): (&Workers, Cancel<'_>),
-        spare: &mut Spare,
+        scratch: &mut Scratch,
         embeddings: &mut Vec<f32>,
     ) -> Result<()> {
-        let mut run = Run::new(self, batch, (workers, cancel), spare)?;
+        let mut run = Run::new(self, batch, (workers, cancel), scratch)?;
         let last_attention = self.steps.iter().rposition(|step| matches!(step, PreparedStep::Attention { .. }));
         for (index, step) in self.steps.iter().enumerate() {
             match step {
@@ -146,8 +161,8 @@ impl PreparedTower {
         if last_attention.is_none() {
             run.keep_ends(batch, self.end_token)?;
         }
-        let mut normal = run.normal(&self.norm)?;
-        let mut projected = run.spare.take(batch.len(), self.dim(), Precision::F32)?;
+        let normal = run.normal(&self.norm)?;
+        let mut projected = run.scratch.take(INNER, batch.len(), self.dim(), Precision::F32)?;
         let panels = self.projection.apply(&normal, workers)?;
         finish_rows(&panels, &mut projected, |to, from| to.copy_from_slice(from));
         for row in 0..batch.len() {
@@ -155,9 +170,8 @@ impl PreparedTower {
             let start = embeddings.len() - self.dim();
             unit_length(&mut embeddings[start..])?;
         }
-        std::mem::swap(&mut run.rows, &mut normal);
-        run.spare.give(normal);
-        run.spare.give(projected);
+        run.scratch.give(normal);
+        run.scratch.give(projected);
         Ok(())
     }
 }
@@ -176,7 +190,7 @@ struct Run<'a> {
     heads: usize,
     workers: &'a Workers,
     cancel: Cancel<'a>,
-    spare: &'a mut Spare,
+    scratch: &'a mut Scratch,
     /// `[tokens of all sequences, width]`.
     rows: Tensor,
     /// Each sequence's rows.
@@ -188,7 +202,7 @@ impl<'a> Run<'a> {
         tower: &PreparedTower,
         batch: &[Vec<u32>],
         (workers, cancel): (&'a Workers, Cancel<'a>),
-        spare: &'a mut Spare,
+        scratch: &'a mut Scratch,
     ) -> Result<Self> {
         let mut end = 0;
         let ranges = batch.iter().map(|sequence| {
@@ -196,7 +210,9 @@ impl<'a> Run<'a> {
             end - sequence.len()..end
         });
         let sequences: Vec<Range<usize>> = ranges.collect();
-        let mut rows = spare.take(end, tower.width, Precision::F32)?;
+        let [row, inner] = [tower.width, tower.widest()].map(|width| row_words(width, Precision::F32));
+        scratch.reserve(&[end * row, end * row, end * inner, batch.len() * row])?;
+        let mut rows = scratch.take(ROWS, end, tower.width, Precision::F32)?;
         let places = batch.iter().flat_map(|sequence| sequence.iter().enumerate());
         let stride = rows.stride;
         for (row, (place, &token)) in rows.as_mut_slice().chunks_exact_mut(stride).zip(places) {
@@ -206,12 +222,12 @@ impl<'a> Run<'a> {
             }
             row[tower.width..].fill(0.0);
         }
-        Ok(Self { heads: tower.heads, workers, cancel, spare, rows, sequences })
+        Ok(Self { heads: tower.heads, workers, cancel, scratch, rows, sequences })
     }
 
     /// The rows, normalised.
     fn normal(&mut self, norm: &LayerNorm) -> Result<Tensor> {
-        let mut normal = self.spare.take(self.rows.rows, self.rows.channels, Precision::F32)?;
+        let mut normal = self.scratch.take(NORMAL, self.rows.rows, self.rows.channels, Precision::F32)?;
         let (stride, width) = (normal.stride, normal.channels);
         let rows = self.rows.as_slice().par_chunks_exact(stride);
         normal.as_mut_slice().par_chunks_exact_mut(stride).zip(rows).for_each(|(to, from)| {
@@ -225,8 +241,8 @@ impl<'a> Run<'a> {
     fn product(&mut self, dense: &PackedDense, input: Tensor, finish: impl Fn(f32) -> f32 + Sync) -> Result<Tensor> {
         self.cancel.check()?;
         let panels = dense.apply(&input, self.workers)?;
-        let mut output = self.spare.take(input.rows, dense.columns(), Precision::F32)?;
-        self.spare.give(input);
+        let mut output = self.scratch.take(INNER, input.rows, dense.columns(), Precision::F32)?;
+        self.scratch.give(input);
         let stride = output.stride;
         let columns = output.channels;
         finish_rows(&panels, &mut output, |to, from| {
@@ -240,7 +256,7 @@ impl<'a> Run<'a> {
     fn add(&mut self, dense: &PackedDense, input: Tensor) -> Result<()> {
         self.cancel.check()?;
         let panels = dense.apply(&input, self.workers)?;
-        self.spare.give(input);
+        self.scratch.give(input);
         finish_rows(&panels, &mut self.rows, |to, from| to.iter_mut().zip(from).for_each(|(to, from)| *to += from));
         Ok(())
     }
@@ -248,7 +264,7 @@ impl<'a> Run<'a> {
     fn attention(&mut self, norm: &LayerNorm, query_key_value: &PackedDense, out: &PackedDense) -> Result<()> {
         let normal = self.normal(norm)?;
         let joined = self.product(query_key_value, normal, |value| value)?;
-        let mut heads = self.spare.take(self.rows.rows, self.rows.channels, Precision::F32)?;
+        let mut heads = self.scratch.take(NORMAL, self.rows.rows, self.rows.channels, Precision::F32)?;
         let stride = heads.stride;
         let mut rest = heads.as_mut_slice();
         let mut tasks = with_capacity(self.sequences.len(), "the sequences")?;
@@ -259,7 +275,7 @@ impl<'a> Run<'a> {
         }
         let (count, width) = (self.heads, self.rows.channels);
         tasks.into_par_iter().try_for_each(|(sequence, rows)| attend(&joined, sequence, count, width, stride, rows))?;
-        self.spare.give(joined);
+        self.scratch.give(joined);
         self.add(out, heads)
     }
 
@@ -280,21 +296,21 @@ impl<'a> Run<'a> {
 
     /// Goes on with the row of each sequence's first end token alone.
     fn keep_ends(&mut self, batch: &[Vec<u32>], end_token: u32) -> Result<()> {
-        let mut ends = self.spare.take(batch.len(), self.rows.channels, Precision::F32)?;
+        let mut ends = self.scratch.take(ENDS, batch.len(), self.rows.channels, Precision::F32)?;
         let stride = ends.stride;
         let rows = ends.as_mut_slice().chunks_exact_mut(stride);
         for (to, (sequence, range)) in rows.zip(batch.iter().zip(&self.sequences)) {
             let place = sequence.iter().position(|token| *token == end_token).unwrap_or(0);
             to.copy_from_slice(&self.rows.as_slice()[(range.start + place) * stride..][..stride]);
         }
-        self.spare.give(std::mem::replace(&mut self.rows, ends));
+        self.scratch.give(std::mem::replace(&mut self.rows, ends));
         Ok(())
     }
 }
 
 impl Drop for Run<'_> {
     fn drop(&mut self) {
-        self.spare.give(std::mem::take(&mut self.rows));
+        self.scratch.give(std::mem::take(&mut self.rows));
     }
 }
 

@@ -248,13 +248,15 @@ impl Region {
         self.memory.bytes()
     }
 
-    /// Makes room for `plan`; nothing of what the region held before is kept when it grows.
+    /// Makes room for `plan`, an eighth more where that can be had, so that frames which differ a little need no new memory.
+    /// Nothing of what the region held before is kept when it grows.
     pub(super) fn hold(&mut self, plan: &RegionPlan, what: &str) -> Result<()> {
         if plan.bytes > self.memory.len() {
             let context = self.memory.context.clone();
             // First away with the old: both together may not fit.
             self.memory = Buffer::new(&context, 0, what)?;
-            self.memory = Buffer::new(&context, plan.bytes, what)?;
+            let roomy = plan.bytes.saturating_add(plan.bytes / 8);
+            self.memory = Buffer::new(&context, roomy, what).or_else(|_| Buffer::new(&context, plan.bytes, what))?;
         }
         Ok(())
     }

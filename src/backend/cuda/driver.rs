@@ -13,7 +13,7 @@ pub struct Driver {
 }
 
 /// Every function of the driver that this backend calls. cudarc finds each at its first call and panics on a missing one.
-const FUNCTIONS: [&str; 34] = [
+const FUNCTIONS: [&str; 31] = [
     "cuCtxGetCurrent",
     "cuCtxSetCurrent",
     "cuDeviceGet",
@@ -29,7 +29,6 @@ const FUNCTIONS: [&str; 34] = [
     "cuEventDestroy_v2",
     "cuEventElapsedTime",
     "cuEventRecord",
-    "cuFuncGetAttribute",
     "cuFuncSetAttribute",
     "cuGetErrorName",
     "cuGetErrorString",
@@ -37,10 +36,8 @@ const FUNCTIONS: [&str; 34] = [
     "cuLaunchKernel",
     "cuMemAlloc_v2",
     "cuMemFree_v2",
-    "cuMemcpyDtoDAsync_v2",
     "cuMemcpyDtoHAsync_v2",
     "cuMemcpyHtoDAsync_v2",
-    "cuMemsetD32Async",
     "cuMemsetD8Async",
     "cuModuleGetFunction",
     "cuModuleLoadData",

@@ -298,11 +298,7 @@ void copy_async(Thread* t, uint32_t to, uint64_t from, uint32_t bytes, uint32_t 
                                 static_cast<unsigned long long>(from), bytes);
     // Only what is read has to exist.
     const uint8_t* source = nullptr;
-    if (used != 0) {
-        source = global_at<1>(t, from, line, READ);
-        global_at<1>(t, from + used - 1, line, READ);
-        if (b->watches_global) watch_global(t, from, used, READ, line);
-    }
+    if (used != 0) source = global_bytes(t, from, used, line);
     if (b->race) race_copy_issued(t, at, bytes, line);
     const Landing landing = settings().landing;
     const bool now = landing == Landing::Eager || (landing == Landing::Mixed && (draw(b->random) & 1));

@@ -238,6 +238,18 @@ uint8_t* global_slow(Thread* t, uint64_t address, uint32_t bytes, uint32_t line,
          device_describe(address).c_str());
 }
 
+const uint8_t* global_bytes(Thread* t, uint64_t address, uint32_t bytes, uint32_t line) {
+    const uint64_t offset = address - DEVICE, last = offset + bytes - 1;
+    const auto lives = [](uint64_t at) { return at % GRANULE < granules()[at / GRANULE]; };
+    if (offset < SPAN && last < SPAN && lives(offset) && lives(last)) {
+        if (t->block->watches_global) watch_global(t, address, bytes, READ, line);
+        return reinterpret_cast<const uint8_t*>(BACKING + offset);
+    }
+    if (host_registered(reinterpret_cast<void*>(address), bytes)) return reinterpret_cast<const uint8_t*>(address);
+    fail(t, Fault::Address, line, "read of %u bytes at %#llx is outside all allocations: %s", bytes,
+         static_cast<unsigned long long>(address), device_describe(address).c_str());
+}
+
 void shared_fault(Thread* t, uint32_t offset, uint32_t bytes, uint32_t line, const char* what) {
     const Block* b = t->block;
     const int64_t at = static_cast<int64_t>(offset) - SHARED_FIRST;

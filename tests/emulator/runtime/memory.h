@@ -8,6 +8,8 @@ namespace emu {
 
 // The bytes behind a device or host address that the fast check did not know, or a report.
 uint8_t* global_slow(Thread* t, uint64_t address, uint32_t bytes, uint32_t line, bool write);
+// Bytes to be read that need not be aligned or a power of two.
+const uint8_t* global_bytes(Thread* t, uint64_t address, uint32_t bytes, uint32_t line);
 [[noreturn]] void shared_fault(Thread* t, uint32_t offset, uint32_t bytes, uint32_t line, const char* what);
 uint8_t* generic_slow(Thread* t, uint64_t address, uint32_t bytes, uint32_t line, bool write);
 uint8_t* local_at(Thread* t, uint64_t offset, uint32_t bytes, uint32_t line);

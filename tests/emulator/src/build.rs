@@ -105,6 +105,10 @@ pub fn build(options: &Options) -> Result<PathBuf, String> {
     let library = options.out.join("libcuda.so.1");
     let partial = options.out.join("libcuda.so.1.partial");
     let mut link = Command::new(&options.compiler);
+    // Only what programs ask for is visible: the C++ library's templates must not take the place of theirs.
+    let exports = sources.join("exports.map");
+    write(&exports, "{ global: cu*; ovEmu*; local: *; };\n")?;
+    link.arg(format!("-Wl,--version-script={}", exports.display()));
     link.args(["-shared", "-Wl,-soname,libcuda.so.1", "-Wl,-z,nodelete", "-pthread", "-o"]).arg(&partial);
     if !options.sanitize.is_empty() {
         link.arg(format!("-fsanitize={}", options.sanitize));

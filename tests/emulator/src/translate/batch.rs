@@ -351,3 +351,52 @@ impl Writer<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The opcodes of the steps; those of a batch in brackets.
+    fn steps(body: &str) -> String {
+        let module = crate::parser::parse(&format!(".entry k() {{ {body} }}")).unwrap();
+        let of = |i: &Instruction| i.op[0].clone();
+        let step = |step: Step<'_>| match step {
+            Step::Batch(batch) => format!("[{}]", batch.into_iter().map(of).collect::<Vec<_>>().join(" ")),
+            Step::Statement(Statement::Instruction(i)) => of(i),
+            Step::Statement(_) => "-".into(),
+        };
+        gather(module.functions[0].body.as_deref().unwrap()).into_iter().map(step).collect::<Vec<_>>().join(" ")
+    }
+
+    const LOAD: &str = "ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%r1, %r2}, [%r9];";
+    const MMA: &str =
+        "mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%f1,%f2,%f3,%f4}, {%r1,%r2}, {%r3}, {%f1,%f2,%f3,%f4};";
+
+    #[test]
+    fn matrix_instructions_gather_and_what_they_do_not_touch_goes_before_them() {
+        assert_eq!(
+            steps(&format!("{LOAD} add.s32 %r8, %r9, 4; {MMA} bar.sync 0; {LOAD}")),
+            "add [ldmatrix mma] bar [ldmatrix]"
+        );
+    }
+
+    #[test]
+    fn nothing_passes_that_reads_or_writes_a_register_of_the_batch() {
+        assert_eq!(steps(&format!("{LOAD} add.s32 %r8, %r1, 4; {MMA}")), "[ldmatrix] add [mma]");
+        assert_eq!(steps(&format!("{LOAD} add.s32 %r9, %r9, 4; {LOAD}")), "[ldmatrix] add [ldmatrix]");
+        assert_eq!(steps(&format!("{MMA} mov.f32 %f1, %f9; {MMA}")), "[mma] mov [mma]");
+    }
+
+    #[test]
+    fn stores_and_labels_end_a_batch() {
+        assert_eq!(steps(&format!("{LOAD} st.shared.u32 [%r7], %r6; {LOAD}")), "[ldmatrix] st [ldmatrix]");
+        assert_eq!(steps(&format!("{LOAD} L: {LOAD}")), "[ldmatrix] - [ldmatrix]");
+        assert_eq!(steps(&format!("{LOAD} ld.volatile.shared.u32 %r6, [%r7]; {LOAD}")), "[ldmatrix] ld [ldmatrix]");
+    }
+
+    #[test]
+    fn an_address_out_of_the_batch_starts_the_next_one() {
+        let from_result = "ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%r5}, [%r2];";
+        assert_eq!(steps(&format!("{LOAD} {from_result}")), "[ldmatrix] [ldmatrix]");
+    }
+}

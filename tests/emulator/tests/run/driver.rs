@@ -24,6 +24,7 @@ pub fn cases() -> Vec<Case> {
         case("driver_context", context, PLAIN),
         case("arithmetic_global", global_variable, PLAIN),
         case("driver_pointers", pointers, PLAIN),
+        case("driver_threads", threads, &["OV_EMU_STREAMS=eager", "OV_EMU_STREAMS=lazy", "OV_EMU_THREADS=1"]),
     ]
 }
 
@@ -355,4 +356,26 @@ fn pointers(gpu: &Gpu) -> Result<()> {
         equal(&[written], &[127.0], "pinned")?;
     }
     equal(&[u64::from(kind), bytes as u64], &[2, 1000], "attributes")
+}
+
+/// Threads of the host with streams of their own do not disturb each other.
+fn threads(gpu: &Gpu) -> Result<()> {
+    let work = || -> Result<()> {
+        let gpu = Gpu::open()?;
+        let (stream, module) = (Stream::new()?, gpu.load("planted")?);
+        for round in 0..20 {
+            let out = gpu.empty::<f32>(128)?;
+            module.queue("correct", ((1, 1), 128, 0), stream.0, args![&out])?;
+            // SAFETY: a live stream of the context that is current.
+            check(unsafe { sys::cuStreamSynchronize(stream.0) }, "cuStreamSynchronize")?;
+            let wanted: Vec<f32> = (0..128).rev().map(|i| i as f32).collect();
+            equal(&out.read()?, &wanted, &format!("round {round}"))?;
+        }
+        Ok(())
+    };
+    let started: Vec<_> = (0..4).map(|_| std::thread::spawn(work)).collect();
+    started.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a thread panicked")?)?;
+    equal(&[gpu::live_bytes(), gpu::calls("kernel/correct")], &[0, 80], "bytes and launches")?;
+    drop(gpu.load("planted")?);
+    Ok(())
 }

@@ -35,12 +35,16 @@ pub fn live_bytes() -> u64 {
     unsafe { control::<unsafe extern "C" fn() -> u64>("ovEmuLiveBytes")() }
 }
 
-/// What the emulator said last.
+/// What the emulator said last; nothing on a driver that is none.
 pub fn report() -> String {
+    type Report = unsafe extern "C" fn(*mut u8, usize) -> usize;
     let mut text = vec![0u8; 2000];
-    // SAFETY: the buffer has as many bytes as are told.
+    // SAFETY: the export has this type, and the buffer as many bytes as it is told.
     unsafe {
-        control::<unsafe extern "C" fn(*mut u8, usize) -> usize>("ovEmuReport")(text.as_mut_ptr(), text.len());
+        match sys::culib().get::<Report>(b"ovEmuReport") {
+            Ok(copy) => copy(text.as_mut_ptr(), text.len()),
+            Err(_) => return String::new(),
+        };
     }
     CStr::from_bytes_until_nul(&text).unwrap().to_string_lossy().into_owned()
 }

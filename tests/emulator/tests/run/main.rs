@@ -109,7 +109,7 @@ fn matches_words(text: &str, words: &str) -> bool {
 fn parent(wanted: &str) -> Result<()> {
     let Some(nvrtc) = nvrtc::Nvrtc::find()? else {
         let required = std::env::var("OV3D_REQUIRE_CUDA").is_ok_and(|v| v == "1");
-        let message = "OV3D_NVRTC is not set: the kernels of these tests cannot be compiled";
+        let message = "no NVRTC (OV3D_NVRTC, .venv): the kernels of these tests cannot be compiled";
         if required {
             return Err(message.into());
         }

@@ -1,4 +1,4 @@
-//! The CUDA compiler, as far as the tests need it: `OV3D_NVRTC` names the library, `OV3D_CUDA_INCLUDE` the headers.
+//! The CUDA compiler, as far as the tests need it: `OV3D_NVRTC` and `OV3D_CUDA_INCLUDE` name it and its headers.
 
 use libloading::{Library, Symbol};
 use std::ffi::{CString, c_char, c_int, c_void};
@@ -11,11 +11,27 @@ pub struct Nvrtc {
     include: String,
 }
 
+/// NVRTC and its headers in `.venv` at the repository's root, where the library's build finds them too.
+fn installed() -> Option<(String, String)> {
+    let versions = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv/lib").read_dir().ok()?;
+    versions.flatten().find_map(|version| {
+        let nvidia = version.path().join("site-packages/nvidia");
+        let (library, headers) = (nvidia.join("cuda_nvrtc/lib/libnvrtc.so.12"), nvidia.join("cuda_runtime/include"));
+        let found = library.exists() && headers.exists();
+        found.then(|| (library.to_string_lossy().into_owned(), headers.to_string_lossy().into_owned()))
+    })
+}
+
 impl Nvrtc {
-    /// None where the environment names no compiler.
+    /// None where neither the environment nor the repository's virtual environment has a compiler.
     pub fn find() -> Result<Option<Nvrtc>, String> {
-        let Ok(path) = std::env::var("OV3D_NVRTC") else { return Ok(None) };
-        let include = std::env::var("OV3D_CUDA_INCLUDE").map_err(|_| "OV3D_CUDA_INCLUDE is not set")?;
+        let (path, include) = match std::env::var("OV3D_NVRTC") {
+            Ok(path) => (path, std::env::var("OV3D_CUDA_INCLUDE").map_err(|_| "OV3D_CUDA_INCLUDE is not set")?),
+            Err(_) => match installed() {
+                Some(found) => found,
+                None => return Ok(None),
+            },
+        };
         // SAFETY: NVRTC's initialisers have no preconditions.
         let library = unsafe { Library::new(&path) }.map_err(|e| format!("OV3D_NVRTC: {e}"))?;
         Ok(Some(Nvrtc { library, include }))
