@@ -110,7 +110,7 @@ fn measure(arguments: &[String]) {
     let before = status_kib("VmRSS:");
     let run = || {
         let start = Instant::now();
-        let found = pool.install(|| superpoints(&view, None, &options, Cancel::default()).unwrap());
+        let found = pool.install(|| superpoints(&view, &options, None, Cancel::default()).unwrap());
         (start.elapsed().as_secs_f64() * 1e3, found.count())
     };
     let best = (0..RUNS).map(|_| run()).min_by(|a, b| a.0.total_cmp(&b.0)).unwrap();

@@ -56,12 +56,9 @@ fn stray_reach(method: &Method) -> f64 {
 }
 
 fn found(positions: &[[f64; 3]], colors: Option<&[[u8; 3]]>, method: &Method) -> Superpoints {
-    let cloud = Cloud {
-        positions: StridedView::packed_f64(positions),
-        colors: colors.map(StridedView::packed_u8),
-        frame: Frame::default(),
-    };
-    superpoints(&cloud, None, &options(method.clone()), Cancel::default()).unwrap()
+    let positions = Cloud::new(StridedView::packed_f64(positions), Frame::default());
+    let cloud = Cloud { colors: colors.map(StridedView::packed_u8), ..positions };
+    superpoints(&cloud, &options(method.clone()), None, Cancel::default()).unwrap()
 }
 
 fn furniture(seed: u64, density: f64) -> SyntheticCloud {
@@ -288,9 +285,9 @@ fn clouds_that_break_others_are_survived() {
                 assert_eq!(result.count(), *count, "{name}, {method:?}");
             }
             // The voxel size may be measured on any of them.
-            let cloud = Cloud { positions: StridedView::packed_f64(points), colors: None, frame: Frame::default() };
+            let cloud = Cloud::new(StridedView::packed_f64(points), Frame::default());
             let measured = SuperpointOptions { voxel_size: None, method };
-            let result = superpoints(&cloud, None, &measured, Cancel::default()).unwrap();
+            let result = superpoints(&cloud, &measured, None, Cancel::default()).unwrap();
             assert_eq!(result.of_point.len(), points.len(), "{name}");
         }
     }
@@ -309,13 +306,13 @@ fn seeds_no_larger_than_voxels_make_every_voxel_a_superpoint() {
 #[test]
 fn voxels_that_do_not_fit_their_keys_are_refused() {
     let points = [[0.0; 3], [100_000.0, 0.0, 0.0]];
-    let cloud = Cloud { positions: StridedView::packed_f64(&points), colors: None, frame: Frame::default() };
+    let cloud = Cloud::new(StridedView::packed_f64(&points), Frame::default());
     for method in every_method() {
         let tiny = SuperpointOptions { voxel_size: Some(0.001), method };
-        let error = superpoints(&cloud, None, &tiny, Cancel::default()).unwrap_err();
+        let error = superpoints(&cloud, &tiny, None, Cancel::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::OutOfRange, "{error}");
         let coarse = SuperpointOptions { voxel_size: Some(1.0), ..tiny };
-        let found = superpoints(&cloud, None, &coarse, Cancel::default());
+        let found = superpoints(&cloud, &coarse, None, Cancel::default());
         // The library's seed cells are smaller than the voxels here, and its own kind does not need any.
         assert_eq!(found.is_err(), matches!(coarse.method, Method::VccsPcl(_)));
     }
@@ -330,13 +327,10 @@ fn a_far_origin_changes_nothing() {
     let far: Vec<[f64; 3]> = near.iter().map(|p| [p[0] + 512_000.0, p[1] + 5_400_000.0, p[2] + 300.0]).collect();
     for method in [vccs(0.5), graph(Target::Scale(0.1))] {
         let of = |positions: &[[f64; 3]]| {
-            let cloud = Cloud {
-                positions: StridedView::packed_f64(positions),
-                colors: Some(StridedView::packed_u8(&scene.colors)),
-                frame: Frame::default(),
-            };
+            let positions = Cloud::new(StridedView::packed_f64(positions), Frame::default());
+            let cloud = Cloud { colors: Some(StridedView::packed_u8(&scene.colors)), ..positions };
             let options = SuperpointOptions { voxel_size: Some(0.0625), method: method.clone() };
-            superpoints(&cloud, None, &options, Cancel::default()).unwrap()
+            superpoints(&cloud, &options, None, Cancel::default()).unwrap()
         };
         let (near, far) = (of(&near), of(&far));
         assert_eq!(near.of_point, far.of_point);
@@ -355,8 +349,8 @@ fn units_axes_and_poses_are_applied() {
     // The same room in centimetres of a left-handed frame.
     let unreal: Vec<[f64; 3]> = positions.iter().map(|p| [p[0] * 128.0, -p[1] * 128.0, p[2] * 128.0]).collect();
     let frame = Frame { unit_in_metres: 1.0 / 128.0, axes: Axes::LeftHandedZUp, pose: None };
-    let cloud = Cloud { positions: StridedView::packed_f64(&unreal), colors: None, frame };
-    let got = superpoints(&cloud, None, &options(vccs(0.3)), Cancel::default()).unwrap();
+    let cloud = Cloud::new(StridedView::packed_f64(&unreal), frame);
+    let got = superpoints(&cloud, &options(vccs(0.3)), None, Cancel::default()).unwrap();
     assert_eq!(got.of_point, want.of_point);
     assert_eq!(got.centroids, want.centroids);
 }
@@ -372,18 +366,18 @@ fn given_normals_count_whatever_their_lengths_signs_and_order() {
     };
     let mut normals: Vec<[f64; 3]> = (0..points.len()).map(normal).collect();
     normals[7] = [f64::NAN; 3];
-    let cloud = Cloud { positions: StridedView::packed_f64(&points), colors: None, frame: Frame::default() };
-    let view = StridedView::packed_f64(&normals);
+    let cloud = Cloud::new(StridedView::packed_f64(&points), Frame::default());
+    let cloud = Cloud { normals: Some(StridedView::packed_f64(&normals)), ..cloud };
     for method in [vccs(0.3), graph(Target::Count(2))] {
-        let result = superpoints(&cloud, Some(&view), &options(method), Cancel::default()).unwrap();
+        let result = superpoints(&cloud, &options(method), None, Cancel::default()).unwrap();
         let side = |left: bool| -> BTreeSet<i32> {
             let on = points.iter().zip(&result.of_point).filter(|(p, _)| (p[0] < 0.75) == left);
             on.map(|(_, &superpoint)| superpoint).collect()
         };
         assert!(side(true).is_disjoint(&side(false)));
     }
-    let short = StridedView::packed_f64(&normals[1..]);
-    let error = superpoints(&cloud, Some(&short), &options(vccs(0.3)), Cancel::default()).unwrap_err();
+    let short = Cloud { normals: Some(StridedView::packed_f64(&normals[1..])), ..cloud };
+    let error = superpoints(&short, &options(vccs(0.3)), None, Cancel::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Mismatch);
 }
 
@@ -406,14 +400,15 @@ fn a_target_count_is_met() {
 fn features_of_voxels_make_borders_that_nothing_else_shows() {
     // A flat grey plane whose halves differ in meaning only.
     let points: Vec<[f64; 3]> = (0..3600).map(|i| [f64::from(i % 60) * 0.03, f64::from(i / 60) * 0.03, 0.0]).collect();
-    let cloud = Cloud { positions: StridedView::packed_f64(&points), colors: None, frame: Frame::default() };
-    let voxels = VoxelCloud::new(&cloud, None, VOXEL, Cancel::default()).unwrap();
+    let cloud = Cloud::new(StridedView::packed_f64(&points), Frame::default());
+    let voxels = VoxelCloud::new(&cloud, VOXEL, Cancel::default()).unwrap();
     let mut meaning = vec![0.0_f32; voxels.len()];
     for (point, &voxel) in points.iter().zip(&voxels.voxel_of_point) {
         meaning[voxel as usize] = if point[0] < 0.9 { 1.0 } else { 0.0 };
     }
     let values: Vec<f32> = meaning.iter().flat_map(|&m| [m, 1.0 - m, 0.5]).collect();
-    let with = |features| superpoints_of_voxels(&voxels, &graph(Target::Count(2)), features, Cancel::default());
+    let method = Method::Graph(Graph { target: Target::Count(2), features: 1.0, ..Graph::default() });
+    let with = |features| superpoints_of_voxels(&voxels, &method, features, Cancel::default());
     let result = with(Some(VoxelFeatures { values: &values, width: 3 })).unwrap();
     assert_eq!(result.count(), 2);
     for (voxel, &superpoint) in result.of_voxel.iter().enumerate() {
@@ -452,7 +447,7 @@ fn parameters_out_of_range_are_named() {
         ("seed_size", options(Method::VccsPcl(VccsPcl { seed_size: Some(f64::INFINITY), ..VccsPcl::default() }))),
     ];
     for (name, options) in wrong {
-        let error = superpoints(&cloud, None, &options, Cancel::default()).unwrap_err();
+        let error = superpoints(&cloud, &options, None, Cancel::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument);
         assert!(error.to_string().contains(name), "{error}");
     }
@@ -485,7 +480,7 @@ fn the_point_spacing_is_the_median_distance_of_nearest_points() {
         (0..4000).map(|i| [f64::from(i % 50), f64::from(i / 50), 0.0].map(|v| v * 0.03)).collect();
     let mut random = Generator::new(3);
     let spacing = |points: &[[f64; 3]]| {
-        let cloud = Cloud { positions: StridedView::packed_f64(points), colors: None, frame: Frame::default() };
+        let cloud = Cloud::new(StridedView::packed_f64(points), Frame::default());
         point_spacing(&cloud, Cancel::default()).unwrap()
     };
     assert!((spacing(&grid).unwrap() - 0.03).abs() < 1e-9);
@@ -508,10 +503,10 @@ fn every_phase_can_be_cancelled() {
     let cloud = Cloud::from_xyz(&scene.positions);
     for method in every_method() {
         let set = AtomicBool::new(true);
-        let error = superpoints(&cloud, None, &options(method.clone()), Cancel::when(&set)).unwrap_err();
+        let error = superpoints(&cloud, &options(method.clone()), None, Cancel::when(&set)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Cancelled);
         // Set at some moment of a run: the result is whole or absent.
-        let want = superpoints(&cloud, None, &options(method.clone()), Cancel::default()).unwrap();
+        let want = superpoints(&cloud, &options(method.clone()), None, Cancel::default()).unwrap();
         let cancelled = AtomicUsize::new(0);
         for delay in 0..12 {
             let flag = AtomicBool::new(false);
@@ -520,7 +515,7 @@ fn every_phase_can_be_cancelled() {
                     std::thread::sleep(std::time::Duration::from_micros(500 * delay));
                     flag.store(true, Ordering::Relaxed);
                 });
-                match superpoints(&cloud, None, &options(method.clone()), Cancel::when(&flag)) {
+                match superpoints(&cloud, &options(method.clone()), None, Cancel::when(&flag)) {
                     Ok(result) => assert_eq!(result, want),
                     Err(error) => {
                         assert_eq!(error.kind(), ErrorKind::Cancelled);

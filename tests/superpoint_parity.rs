@@ -40,6 +40,7 @@ fn every_case_has_the_library_s_labels() {
         let given = case["normals_given"].as_bool().unwrap();
         let normals = stored.normals.as_ref().filter(|_| given).map(|n| StridedView::packed_f32(n));
         assert_eq!(normals.is_some(), given, "{name}");
+        let cloud = Cloud { normals, ..cloud(&stored) };
         let options = VccsPcl {
             seed_size: Some(number("seed")),
             weights: Weights {
@@ -50,7 +51,7 @@ fn every_case_has_the_library_s_labels() {
             rounds: None,
             refinements: number("refine") as u32,
         };
-        let voxels = PclVoxels::new(&cloud(&stored), normals.as_ref(), number("voxel"), Cancel::default()).unwrap();
+        let voxels = PclVoxels::new(&cloud, number("voxel"), Cancel::default()).unwrap();
         assert_eq!(voxels.len() as f64, number("voxels"), "{name}");
         let found = supervoxels(&voxels, &options, Cancel::default()).unwrap();
         if let Some(seeds) = case["seeds"].as_u64() {
@@ -74,7 +75,7 @@ fn every_case_has_the_library_s_labels() {
         }
         let method = Method::VccsPcl(options);
         let options = SuperpointOptions { voxel_size: Some(number("voxel")), method };
-        let dense = superpoints(&cloud(&stored), normals.as_ref(), &options, Cancel::default()).unwrap();
+        let dense = superpoints(&cloud, &options, None, Cancel::default()).unwrap();
         if equal == want.len() {
             let mut labels: Vec<u32> = found.labels.iter().copied().filter(|&l| l != 0).collect();
             labels.sort_unstable();

@@ -45,7 +45,7 @@ impl Scene {
     fn superpoints(&self, positions: &[[f32; 3]], options: &SuperpointOptions) -> Superpoints {
         let colors = Some(StridedView::packed_u8(&self.cloud.colors));
         let cloud = Cloud { colors, ..Cloud::from_xyz(positions) };
-        superpoints(&cloud, None, options, Cancel::default()).unwrap()
+        superpoints(&cloud, options, None, Cancel::default()).unwrap()
     }
 
     fn measure(&self, pose: u64, options: &SuperpointOptions) -> Quality {

@@ -11,6 +11,7 @@ mod graph;
 mod normals;
 mod options;
 pub mod pcl;
+mod rows;
 mod spacing;
 mod superpoints;
 mod vccs;
@@ -21,33 +22,43 @@ pub use feature::{Feature, PARTS, Weights};
 pub use graph::{Graph, Target, VoxelFeatures};
 pub use options::{Method, SuperpointOptions};
 pub use pcl::VccsPcl;
+pub use rows::Rows;
 pub use spacing::point_spacing;
 pub use superpoints::{NO_SUPERPOINT, Superpoints};
 pub use vccs::Vccs;
 pub use voxel_cloud::VoxelCloud;
 
 use crate::cancel::Cancel;
-use crate::cloud::{Cloud, StridedView};
+use crate::cloud::Cloud;
 use crate::error::{Error, Result};
 
-/// The superpoints of `cloud`. `normals`, `[n, 3]` in the caller's axes, take the place of estimated ones.
+/// The superpoints of `cloud`: its own, if it brings some. `features` are further ones of the points, which only
+/// [`Method::Graph`] reads.
 pub fn superpoints(
     cloud: &Cloud<'_>,
-    normals: Option<&StridedView<'_>>,
     options: &SuperpointOptions,
+    features: Option<&Rows<'_>>,
     cancel: Cancel<'_>,
 ) -> Result<Superpoints> {
     options.validate()?;
-    voxel_cloud::validate(cloud, normals)?;
+    cloud.validate()?;
+    if cloud.superpoints.is_some() {
+        return Superpoints::given(cloud, cancel);
+    }
     let voxel_size = match options.voxel_size {
         Some(size) => size,
         None => spacing::default_voxel_size(cloud, cancel)?,
     };
     if let Method::VccsPcl(vccs) = &options.method {
-        return pcl::superpoints(cloud, normals, voxel_size, vccs, cancel);
+        return pcl::superpoints(cloud, voxel_size, vccs, cancel);
     }
-    let voxels = VoxelCloud::new(cloud, normals, voxel_size, cancel)?;
-    superpoints_of_voxels(&voxels, &options.method, None, cancel)
+    let voxels = VoxelCloud::new(cloud, voxel_size, cancel)?;
+    let Some(features) = features.filter(|_| options.method.reads_features()) else {
+        return superpoints_of_voxels(&voxels, &options.method, None, cancel);
+    };
+    let values = voxels.directions(features, cancel)?;
+    let features = VoxelFeatures { values: &values, width: features.width() };
+    superpoints_of_voxels(&voxels, &options.method, Some(features), cancel)
 }
 
 /// The superpoints of a cloud that is voxelised already, with further `features` of its voxels, which only

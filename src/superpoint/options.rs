@@ -17,6 +17,13 @@ pub enum Method {
     Graph(Graph),
 }
 
+impl Method {
+    /// Whether further features of the points change the result.
+    pub fn reads_features(&self) -> bool {
+        matches!(self, Self::Graph(graph) if graph.features > 0.0)
+    }
+}
+
 impl Default for Method {
     fn default() -> Self {
         Self::Vccs(Vccs::default())

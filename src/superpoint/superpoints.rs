@@ -4,6 +4,7 @@ use super::attach::NOBODY;
 use super::feature::PARTS;
 use super::voxel_cloud::VoxelCloud;
 use crate::cancel::Cancel;
+use crate::cloud::Cloud;
 use crate::error::{Error, ErrorKind, Result, collected, filled, with_capacity};
 use crate::sparse::{NO_VOXEL, Neighbours};
 use rayon::prelude::*;
@@ -21,7 +22,7 @@ pub struct Superpoints {
     pub of_point: Vec<i32>,
     /// `[s]` points of each superpoint.
     pub sizes: Vec<u32>,
-    /// `[s]` mean positions in metres in the right-handed frame with z up; empty for external superpoints.
+    /// `[s]` mean positions in metres in the right-handed frame with z up; empty for ids without a cloud.
     pub centroids: Vec<[f64; 3]>,
     /// Pairs (i < j) of superpoints with touching voxels, ascending; empty for external superpoints.
     pub adjacency: Vec<[u32; 2]>,
@@ -58,6 +59,28 @@ impl Superpoints {
             }
         }
         Ok(Self { of_point, sizes, ..Self::default() })
+    }
+
+    /// Those that `cloud` brings, with their centroids. A point whose position is not finite has none.
+    pub(super) fn given(cloud: &Cloud<'_>, cancel: Cancel<'_>) -> Result<Self> {
+        let Some(ids) = &cloud.superpoints else { return Err(Error::internal("the cloud has no superpoints")) };
+        let position = |point: usize| {
+            let at = cloud.frame.to_metres(cloud.positions.row(point));
+            at.iter().all(|v| v.is_finite()).then_some(at)
+        };
+        let id = |point: usize| position(point).map_or(-1, |_| ids.integer(point));
+        let mut this = Self::from_external(&collected((0..cloud.len()).map(id), "the ids")?, cancel)?;
+        this.centroids = filled(this.count(), [0.0; 3], "the centroids")?;
+        for (point, &superpoint) in this.of_point.iter().enumerate() {
+            if point.is_multiple_of(BLOCK) {
+                cancel.check()?;
+            }
+            if let (Ok(superpoint), Some(at)) = (usize::try_from(superpoint), position(point)) {
+                let sum = &mut this.centroids[superpoint];
+                (0..3).for_each(|axis| sum[axis] += at[axis] / f64::from(this.sizes[superpoint]));
+            }
+        }
+        Ok(this)
     }
 
     /// From the owner of every voxel; numbered by their first voxels.

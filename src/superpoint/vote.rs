@@ -2,6 +2,7 @@
 //!
 //! Votes are summed as integers, so neither the order of the points nor the number of threads decides a tie.
 
+use super::rows::Rows;
 use super::superpoints::{NO_SUPERPOINT, Superpoints};
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result, filled};
@@ -72,7 +73,7 @@ pub fn majority(
     weights: Option<&[f32]>,
     cancel: Cancel<'_>,
 ) -> Result<Vec<i32>> {
-    check_rows("labels", labels.len(), 1, superpoints)?;
+    check_len("labels", labels.len(), superpoints)?;
     check_weights(weights, superpoints)?;
     let members = Members::new(superpoints, cancel)?;
     let elected = for_superpoints(
@@ -90,63 +91,56 @@ pub fn majority(
             winner(sums)
         },
     )?;
-    after_vote(superpoints, &elected, |point| labels[point], cancel)
+    after_vote(superpoints, &elected, labels, cancel)
 }
 
-/// The label of every point from `scores`, `[n, width]`: the one with the largest sum over the superpoint, each row
-/// times its weight if there are `weights`, the smaller of equals. Rows that are not finite do not vote. Points
-/// without a superpoint take the best of their own.
+/// The label of every point from `scores`, a column per label: the one with the largest sum over the superpoint, each
+/// row times its weight if there are `weights`, the smaller of equals. Rows that are not finite do not vote. Points
+/// without a superpoint, and superpoints without votes, keep `labels`.
 pub fn summed_scores(
     superpoints: &Superpoints,
-    scores: &[f32],
-    width: usize,
+    labels: &[i32],
+    scores: &Rows<'_>,
     weights: Option<&[f32]>,
     cancel: Cancel<'_>,
 ) -> Result<Vec<i32>> {
-    check_rows("scores", scores.len(), width, superpoints)?;
+    check_len("labels", labels.len(), superpoints)?;
+    scores.check_points(superpoints.of_point.len())?;
     check_weights(weights, superpoints)?;
     let members = Members::new(superpoints, cancel)?;
-    let row = |point: usize| &scores[point * width..(point + 1) * width];
-    let votes = |point: usize| row(point).iter().all(|v| v.is_finite());
-    let new_sums = || filled(width, 0_i128, "the summed scores");
+    let new_sums = || filled(scores.width(), 0_i128, "the summed scores");
     let elected = for_superpoints(superpoints, cancel, new_sums, |sums, superpoint| {
         sums.fill(0);
         let mut voted = false;
-        for point in members.of(superpoint).iter().map(|&p| p as usize).filter(|&p| votes(p)) {
+        let votes = members.of(superpoint).iter().filter_map(|&p| Some((p as usize, scores.get(p as usize)?)));
+        for (point, row) in votes {
             voted = true;
             let weight = weights.map_or(1.0, |weights| f64::from(weights[point])) * ONE;
             // Beyond 2^31 the conversion saturates.
-            sums.iter_mut().zip(row(point)).for_each(|(sum, &v)| *sum += i128::from((f64::from(v) * weight) as i64));
+            sums.iter_mut().zip(row).for_each(|(sum, &v)| *sum += i128::from((f64::from(v) * weight) as i64));
         }
         if voted { winner((0..).zip(sums.iter().copied())) } else { NO_LABEL }
     })?;
-    let own = |point: usize| match votes(point) {
-        true => winner((0..).zip(row(point).iter().copied())),
-        false => NO_LABEL,
-    };
-    after_vote(superpoints, &elected, own, cancel)
+    after_vote(superpoints, &elected, labels, cancel)
 }
 
-/// The mean of `features`, `[n, width]`, over the points of each superpoint, `[s, width]`: summed in float64 in the
-/// order of the points.
-pub fn mean_features(
-    superpoints: &Superpoints,
-    features: &[f32],
-    width: usize,
-    cancel: Cancel<'_>,
-) -> Result<Vec<f32>> {
-    check_rows("features", features.len(), width, superpoints)?;
-    let members = Members::new(superpoints, cancel)?;
+/// The mean of `features` over the points of each superpoint that have finite ones, `[s, width]`: summed in float64 in
+/// the order of the points. Zero where none has.
+pub fn mean_features(superpoints: &Superpoints, features: &Rows<'_>, cancel: Cancel<'_>) -> Result<Vec<f32>> {
+    features.check_points(superpoints.of_point.len())?;
+    let (members, width) = (Members::new(superpoints, cancel)?, features.width());
     let mut means = filled(superpoints.count() * width, 0.0_f32, "the mean features")?;
-    means.par_chunks_mut(width.max(1)).enumerate().try_for_each(|(superpoint, mean)| {
+    means.par_chunks_mut(width).enumerate().try_for_each(|(superpoint, mean)| {
         cancel.check()?;
         let mut sums = filled(width, 0.0_f64, "the mean features")?;
-        let points = members.of(superpoint);
-        for &point in points {
-            let row = &features[point as usize * width..][..width];
+        let mut count = 0.0;
+        for row in members.of(superpoint).iter().filter_map(|&point| features.get(point as usize)) {
+            count += 1.0;
             sums.iter_mut().zip(row).for_each(|(sum, &v)| *sum += f64::from(v));
         }
-        mean.iter_mut().zip(sums).for_each(|(mean, sum)| *mean = (sum / points.len() as f64) as f32);
+        if count > 0.0 {
+            mean.iter_mut().zip(sums).for_each(|(mean, sum)| *mean = (sum / count) as f32);
+        }
         Ok::<(), Error>(())
     })?;
     Ok(means)
@@ -182,32 +176,24 @@ fn for_superpoints<S>(
 }
 
 /// What was elected, or a point's own where nothing was.
-fn after_vote(
-    superpoints: &Superpoints,
-    elected: &[i32],
-    own: impl Fn(usize) -> i32 + Sync,
-    cancel: Cancel<'_>,
-) -> Result<Vec<i32>> {
+fn after_vote(superpoints: &Superpoints, elected: &[i32], own: &[i32], cancel: Cancel<'_>) -> Result<Vec<i32>> {
     let mut labels = filled(superpoints.of_point.len(), NO_LABEL, "the labels")?;
     labels.par_chunks_mut(POINTS).enumerate().try_for_each(|(block, labels)| {
         cancel.check()?;
         for (point, label) in (block * POINTS..).zip(labels) {
             let of = superpoints.of_point[point];
             let elected = if of == NO_SUPERPOINT { NO_LABEL } else { elected[of as usize] };
-            *label = if elected == NO_LABEL { own(point) } else { elected };
+            *label = if elected == NO_LABEL { own[point] } else { elected };
         }
         Ok::<(), Error>(())
     })?;
     Ok(labels)
 }
 
-fn check_rows(name: &str, len: usize, width: usize, superpoints: &Superpoints) -> Result<()> {
+fn check_len(name: &str, len: usize, superpoints: &Superpoints) -> Result<()> {
     let points = superpoints.of_point.len();
-    if width == 0 || i32::try_from(width).is_err() {
-        return Err(Error::argument(format!("{name} has {width} channels; give 1 to {}", i32::MAX)));
-    }
-    if Some(len) != points.checked_mul(width) {
-        let message = format!("{name} has {len} values for {points} points; give {width} per point");
+    if len != points {
+        let message = format!("{name} has {len} values for {points} points; give one per point");
         return Err(Error::new(ErrorKind::Mismatch, message));
     }
     Ok(())
@@ -215,7 +201,7 @@ fn check_rows(name: &str, len: usize, width: usize, superpoints: &Superpoints) -
 
 fn check_weights(weights: Option<&[f32]>, superpoints: &Superpoints) -> Result<()> {
     let Some(weights) = weights else { return Ok(()) };
-    check_rows("weights", weights.len(), 1, superpoints)?;
+    check_len("weights", weights.len(), superpoints)?;
     match weights.iter().position(|weight| !(0.0..=MAX_WEIGHT).contains(weight)) {
         None => Ok(()),
         Some(point) => Err(Error::argument(format!(
@@ -260,24 +246,31 @@ mod tests {
     fn summed_scores_decide_where_counts_would_not() {
         let sp = superpoints(&[0, 0, 0, -1, 1, -1]);
         let scores = [0.6, 0.4, 0.6, 0.4, 0.0, 1.0, 0.2, 0.1, f32::NAN, 1.0, 0.5, f32::INFINITY];
-        assert_eq!(summed_scores(&sp, &scores, 2, None, Cancel::default()).unwrap(), [1, 1, 1, 0, -1, -1]);
-        let weights = [1.0, 1.0, 0.1, 1.0, 1.0, 1.0];
-        assert_eq!(summed_scores(&sp, &scores, 2, Some(&weights), Cancel::default()).unwrap()[..3], [0; 3]);
+        let (rows, own) = (Rows::of_points(&scores, 2).unwrap(), [0, 0, 1, 0, -1, -1]);
+        let vote = |rows, weights| summed_scores(&sp, &own, rows, weights, Cancel::default()).unwrap();
+        assert_eq!(vote(&rows, None), [1, 1, 1, 0, -1, -1]);
+        assert_eq!(vote(&rows, Some(&[1.0, 1.0, 0.1, 1.0, 1.0, 1.0]))[..3], [0; 3]);
+        let shared = Rows::of_voxels(&scores, 2, &[0, 0, 2, 3, 4, -1]).unwrap();
+        assert_eq!(vote(&shared, None), vote(&rows, None));
     }
 
     #[test]
     fn features_are_averaged_per_superpoint() {
         let sp = superpoints(&[9, 2, 9, -1]);
-        let means = mean_features(&sp, &[1.0, 2.0, 5.0, 6.0, 3.0, 8.0, 70.0, 80.0], 2, Cancel::default()).unwrap();
-        assert_eq!(means, [5.0, 6.0, 2.0, 5.0]);
+        let features = [1.0, 2.0, 5.0, 6.0, 3.0, 8.0, 70.0, 80.0];
+        let means = |rows| mean_features(&sp, &rows, Cancel::default()).unwrap();
+        assert_eq!(means(Rows::of_points(&features, 2).unwrap()), [5.0, 6.0, 2.0, 5.0]);
+        assert_eq!(means(Rows::of_voxels(&features, 2, &[3, -1, 0, 1]).unwrap()), [0.0, 0.0, 35.5, 41.0]);
     }
 
     #[test]
     fn sizes_must_agree() {
         let sp = superpoints(&[0, 0]);
         assert_eq!(majority(&sp, &[1], None, Cancel::default()).unwrap_err().kind(), ErrorKind::Mismatch);
-        assert_eq!(summed_scores(&sp, &[1.0; 3], 2, None, Cancel::default()).unwrap_err().kind(), ErrorKind::Mismatch);
-        assert!(mean_features(&sp, &[], 0, Cancel::default()).is_err());
+        let rows = Rows::of_points(&[1.0; 6], 2).unwrap();
+        let error = summed_scores(&sp, &[1, 1], &rows, None, Cancel::default()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Mismatch);
+        assert!(mean_features(&sp, &rows, Cancel::default()).is_err());
         let wrong = Superpoints { of_point: vec![0, 7], sizes: vec![1], ..Superpoints::default() };
         assert!(majority(&wrong, &[1, 1], None, Cancel::default()).is_err());
     }

@@ -6,11 +6,12 @@
 use super::feature::{Feature, PARTS, exact_color};
 use super::normals;
 use super::options::check_positive;
+use super::rows::Rows;
 use crate::arena::{Arena, Buffer, nothing};
 use crate::cancel::Cancel;
-use crate::cloud::{Cloud, Dtype, GridOrigin, StridedView, check_view, quantise};
-use crate::error::{Error, ErrorKind, Result, collected, filled};
-use crate::sparse::{Levels, Neighbours, Voxels};
+use crate::cloud::{Cloud, Dtype, GridOrigin, StridedView, quantise};
+use crate::error::{Error, Result, collected, filled};
+use crate::sparse::{Levels, NO_VOXEL, Neighbours, Voxels};
 use rayon::prelude::*;
 
 /// Voxels of one thread's task, and between two looks at the cancel token.
@@ -44,20 +45,6 @@ pub(super) fn occupied(cells: &[[u32; 3]], cancel: Cancel<'_>) -> Result<(Voxels
     Ok((voxels, neighbours))
 }
 
-/// Checks a cloud and the normals that came with it.
-pub(super) fn validate(cloud: &Cloud<'_>, normals: Option<&StridedView<'_>>) -> Result<()> {
-    cloud.validate()?;
-    let Some(normals) = normals else { return Ok(()) };
-    check_view("normals", normals, &[Dtype::F32, Dtype::F64])?;
-    if normals.len() != cloud.len() {
-        return Err(Error::new(
-            ErrorKind::Mismatch,
-            format!("normals has {} rows but positions has {}; give one per point", normals.len(), cloud.len()),
-        ));
-    }
-    Ok(())
-}
-
 /// The colour of a point, 0-255; black without colours, and where one is not finite.
 pub(super) fn color_of(cloud: &Cloud<'_>, point: usize) -> [f64; 3] {
     let Some(colors) = &cloud.colors else { return [0.0; 3] };
@@ -65,21 +52,16 @@ pub(super) fn color_of(cloud: &Cloud<'_>, point: usize) -> [f64; 3] {
     match colors.dtype() {
         Dtype::U8 => rgb,
         // NaN becomes zero: `max` returns its other operand.
-        Dtype::F32 | Dtype::F64 => rgb.map(|v| (v * 255.0).max(0.0).min(255.0)),
+        _ => rgb.map(|v| (v * 255.0).max(0.0).min(255.0)),
     }
 }
 
 impl VoxelCloud {
-    /// Voxels of edge `voxel_size` metres on the lattice through the frame's origin; normals from `normals`, `[n, 3]`
-    /// in the caller's axes, or else from the voxels around each.
-    pub fn new(
-        cloud: &Cloud<'_>,
-        normals: Option<&StridedView<'_>>,
-        voxel_size: f64,
-        cancel: Cancel<'_>,
-    ) -> Result<Self> {
+    /// Voxels of edge `voxel_size` metres on the lattice through the frame's origin; normals are the cloud's own, or
+    /// else from the voxels around each.
+    pub fn new(cloud: &Cloud<'_>, voxel_size: f64, cancel: Cancel<'_>) -> Result<Self> {
         check_positive("voxel_size", voxel_size, "m", "0.05")?;
-        validate(cloud, normals)?;
+        cloud.validate()?;
         let quantised = quantise(cloud, voxel_size, GridOrigin::World, None, &Arena::default(), cancel)?;
         let (voxels, neighbours) = occupied(&quantised.cells, cancel)?;
         let mut features = filled(neighbours.len(), Feature::default(), "the voxels")?;
@@ -90,13 +72,13 @@ impl VoxelCloud {
                 let points = voxels.points_of(voxel);
                 *feature =
                     mean_of(cloud, points, quantised.cells[points[0] as usize], quantised.origin, cells_per_metre);
-                if let Some(normals) = normals {
+                if let Some(normals) = &cloud.normals {
                     feature.normal = mean_normal(cloud, normals, points);
                 }
             }
             Ok::<(), Error>(())
         })?;
-        if normals.is_none() {
+        if cloud.normals.is_none() {
             let between = |a: usize, b: usize| -> [f64; 3] {
                 let (a, b) = (&features[a].position, &features[b].position);
                 std::array::from_fn(|axis| f64::from(b[axis] - a[axis]) / f64::from(PARTS))
@@ -115,6 +97,33 @@ impl VoxelCloud {
             voxel_of_point: voxels.voxel_of_point,
             neighbours,
         })
+    }
+
+    /// `[v, width]` per voxel the mean of its points' rows, each as a direction: of unit length, so that the scale of a
+    /// network's features does not matter. Zero where no point has a row.
+    pub(super) fn directions(&self, rows: &Rows<'_>, cancel: Cancel<'_>) -> Result<Vec<f32>> {
+        rows.check_points(self.voxel_of_point.len())?;
+        let width = rows.width();
+        let unit = |row: &mut [f32]| {
+            let length = row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+            let factor = if length > 0.0 { 1.0 / length } else { 0.0 };
+            row.iter_mut().for_each(|v| *v = (f64::from(*v) * factor) as f32);
+        };
+        let mut values = filled(self.len() * width, 0.0_f32, "the features of the voxels")?;
+        let mut direction = filled(width, 0.0_f32, "a feature")?;
+        for (point, &voxel) in self.voxel_of_point.iter().enumerate().filter(|(_, voxel)| **voxel != NO_VOXEL) {
+            if point.is_multiple_of(BLOCK) {
+                cancel.check()?;
+            }
+            if let Some(row) = rows.get(point) {
+                direction.copy_from_slice(row);
+                unit(&mut direction);
+                let sum = &mut values[voxel as usize * width..][..width];
+                sum.iter_mut().zip(&direction).for_each(|(sum, v)| *sum += v);
+            }
+        }
+        values.chunks_exact_mut(width).for_each(unit);
+        Ok(values)
     }
 
     /// The number of voxels.
@@ -154,11 +163,7 @@ fn mean_of(cloud: &Cloud<'_>, points: &[u32], cell: [u32; 3], origin: [i64; 3], 
 fn mean_normal(cloud: &Cloud<'_>, given: &StridedView<'_>, points: &[u32]) -> [f32; 3] {
     let mut products = [0_i64; 6];
     for &point in points {
-        let normal = cloud.frame.axes.to_z_up(given.row(point as usize));
-        let normal = match &cloud.frame.pose {
-            None => normal,
-            Some(rows) => rows.map(|r| r[0] * normal[0] + r[1] * normal[1] + r[2] * normal[2]),
-        };
+        let normal = cloud.frame.turn(given.row(point as usize));
         let length = normal.iter().map(|v| v * v).sum::<f64>().sqrt();
         if length.is_finite() && length > 0.0 {
             let unit = normal.map(|v| v / length);

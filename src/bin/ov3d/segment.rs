@@ -8,7 +8,7 @@ use super::report::{self, Summary, count_labels};
 use super::words::WordArgs;
 use clap::ValueEnum;
 use openvocab3d::backend::Control;
-use openvocab3d::cloud::{Axes, Cloud, Frame, GridOrigin, StridedView};
+use openvocab3d::cloud::{Axes, Frame, GridOrigin};
 use openvocab3d::model::{Model, Vocabulary};
 use openvocab3d::pipeline::{Augmentation, SegmentOptions, Segmentation};
 use openvocab3d::plan::Similarity;
@@ -194,11 +194,7 @@ pub(crate) fn label(
     let mut session = Session::on(model.clone(), args.engine.open()?);
     session.set_vocabulary(vocabulary)?;
     let frame = args.frame();
-    let view = Cloud {
-        positions: StridedView::packed_f64(&cloud.positions),
-        colors: cloud.colors.as_deref().map(StridedView::packed_u8),
-        frame,
-    };
+    let view = cloud.view(frame);
     let progress = Progress::new("segmenting");
     let report = |fraction| progress.report(fraction);
     let start = Instant::now();

@@ -47,7 +47,7 @@ pub struct Graph {
     pub step: f32,
     /// Weight of the spread in space in voxels; keeps superpoints compact.
     pub spatial: f32,
-    /// Weight of the spread of the features given per voxel, if there are any.
+    /// Weight of the spread of further features, such as a network's as directions; 0 leaves them out.
     pub features: f32,
     /// Superpoints of fewer voxels join a neighbour, where they have one.
     pub least_voxels: u32,
@@ -64,7 +64,7 @@ impl Default for Graph {
             color: 1.5,
             step: 0.15,
             spatial: 3e-4,
-            features: 1.0,
+            features: 0.0,
             least_voxels: 3,
             stray_reach: None,
         }

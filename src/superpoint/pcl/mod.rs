@@ -15,7 +15,7 @@ use super::feature::Weights;
 use super::options::{check_positive, check_rounds};
 use super::superpoints::{Superpoints, adjacency};
 use crate::cancel::Cancel;
-use crate::cloud::{Cloud, StridedView};
+use crate::cloud::Cloud;
 use crate::error::{Error, Result, collected, filled};
 use growth::Growth;
 use rayon::prelude::*;
@@ -134,12 +134,11 @@ fn square_distance(a: [f32; 3], b: [f32; 3]) -> f32 {
 /// The supervoxels of `cloud` as superpoints, numbered without holes in the order of their labels.
 pub(super) fn superpoints(
     cloud: &Cloud<'_>,
-    normals: Option<&StridedView<'_>>,
     voxel_size: f64,
     options: &VccsPcl,
     cancel: Cancel<'_>,
 ) -> Result<Superpoints> {
-    let voxels = PclVoxels::new(cloud, normals, voxel_size, cancel)?;
+    let voxels = PclVoxels::new(cloud, voxel_size, cancel)?;
     let mut owners = supervoxels(&voxels, options, cancel)?.labels;
     let mut used: Vec<u32> = collected(owners.iter().copied(), "the labels")?;
     used.sort_unstable();

@@ -2,10 +2,10 @@
 
 use super::super::normals;
 use super::super::options::check_positive;
-use super::super::voxel_cloud::{color_of, occupied, validate};
+use super::super::voxel_cloud::{color_of, occupied};
 use crate::arena::{Buffer, nothing};
 use crate::cancel::Cancel;
-use crate::cloud::{Cloud, MAX_EXTENT, NO_CELL, StridedView};
+use crate::cloud::{Cloud, MAX_EXTENT, NO_CELL};
 use crate::error::{Error, ErrorKind, Result, collected, filled};
 use crate::sparse::Neighbours;
 
@@ -35,14 +35,9 @@ pub(super) fn swapped([x, y, z]: [u32; 3]) -> [u32; 3] {
 
 impl PclVoxels {
     /// The voxels of `cloud` at `voxel_size` metres.
-    pub fn new(
-        cloud: &Cloud<'_>,
-        normals: Option<&StridedView<'_>>,
-        voxel_size: f64,
-        cancel: Cancel<'_>,
-    ) -> Result<Self> {
+    pub fn new(cloud: &Cloud<'_>, voxel_size: f64, cancel: Cancel<'_>) -> Result<Self> {
         check_positive("voxel_size", voxel_size, "m", "0.05")?;
-        validate(cloud, normals)?;
+        cloud.validate()?;
         let positions = (0..cloud.len()).map(|i| cloud.frame.to_metres(cloud.positions.row(i)).map(|v| v as f32));
         let points: Vec<[f32; 3]> = collected(positions, "the positions")?;
         let cells = cells(&points, f64::from(voxel_size as f32))?;
@@ -64,10 +59,10 @@ impl PclVoxels {
             this.positions[voxel] = mean(points_here.iter().map(|&p| points[p as usize]));
             this.colors[voxel] = mean(points_here.iter().map(|&p| color(p)));
         }
-        this.normals = match normals {
+        this.normals = match &cloud.normals {
             None => this.estimated_normals(|_, _| true, cancel)?,
             Some(given) => {
-                let of = |&point: &u32| given.row(point as usize).map(|v| v as f32);
+                let of = |&point: &u32| cloud.frame.turn(given.row(point as usize)).map(|v| v as f32);
                 let summed = |voxel| unit(sum(voxels.points_of(voxel).iter().map(of)));
                 collected((0..count).map(summed), "the normals of the voxels")?
             }

@@ -16,6 +16,7 @@ pub(crate) use labelled::{HeatCloud, LabelledCloud};
 pub(crate) use labels::read_labels;
 pub(crate) use npy::{read_npy_coordinates, read_npy_f32, read_npy_i32, write_npy_labels};
 
+use openvocab3d::cloud::{Cloud, Frame, StridedView};
 use openvocab3d::{Error, ErrorKind, Result};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -25,6 +26,14 @@ use std::path::Path;
 pub(crate) struct CloudFile {
     pub(crate) positions: Vec<[f64; 3]>,
     pub(crate) colors: Option<Vec<[u8; 3]>>,
+}
+
+impl CloudFile {
+    /// What the library reads.
+    pub(crate) fn view(&self, frame: Frame) -> Cloud<'_> {
+        let positions = Cloud::new(StridedView::packed_f64(&self.positions), frame);
+        Cloud { colors: self.colors.as_deref().map(StridedView::packed_u8), ..positions }
+    }
 }
 
 /// Reads a cloud; its content, not its name, says which format it has (but for `.bin`, which has no mark).
