@@ -90,14 +90,47 @@ impl PclVoxels {
         let between = |a: usize, b: usize| -> [f64; 3] {
             std::array::from_fn(|axis| f64::from(self.positions[b][axis]) - f64::from(self.positions[a][axis]))
         };
-        let normals = normals::two_ring(&self.neighbours, between, joined, cancel)?;
-        let towards_origin = normals.iter().zip(&self.positions).map(|(normal, at)| {
-            let Some(normal) = normal.map(|n| n.map(|v| v as f32)) else { return [f32::NAN; 3] };
+        let normals = normals::two_ring(&self.neighbours, between, &joined, cancel)?;
+        let towards_origin = normals.iter().zip(&self.positions).enumerate().map(|(voxel, (normal, at))| {
+            let normal = normal.map_or_else(|| self.normal_of_line(voxel, &joined), |n| n.map(|v| v as f32));
             let cosine = normal[0] * -at[0] + normal[1] * -at[1] + normal[2] * -at[2];
             if cosine < 0.0 { normal.map(|v| -v) } else { normal }
         });
         collected(towards_origin, "the normals of the voxels")
     }
+
+    /// What rounding in float32 leaves the library of a normal where the surroundings are a line, which has none; often
+    /// not a number.
+    fn normal_of_line(&self, voxel: usize, joined: &impl Fn(usize, usize) -> bool) -> [f32; 3] {
+        let around = |voxel: usize| {
+            let next = self.neighbours.of(voxel).iter().map(|&next| next as usize);
+            next.filter(move |&next| joined(voxel, next))
+        };
+        let met = around(voxel).flat_map(|next| std::iter::once(next).chain(around(next)));
+        let (mut products, mut sums, mut count) = ([0.0_f32; 6], [0.0_f32; 3], 0.0_f32);
+        for met in std::iter::once(voxel).chain(met) {
+            let at: [f32; 3] = std::array::from_fn(|axis| self.positions[met][axis] - self.positions[voxel][axis]);
+            (0..3).for_each(|axis| sums[axis] += at[axis]);
+            products.iter_mut().zip(normals::AXES).for_each(|(product, (a, b))| *product += at[a] * at[b]);
+            count += 1.0;
+        }
+        let covariance: [f32; 6] = std::array::from_fn(|i| {
+            let (a, b) = normals::AXES[i];
+            products[i] / count - (sums[a] / count) * (sums[b] / count)
+        });
+        let scale = covariance.iter().fold(0.0_f32, |scale, v| scale.max(v.abs()));
+        let [xx, xy, xz, yy, yz, zz] = covariance.map(|v| v / scale);
+        let rows = [[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]];
+        let square = |v: &[f32; 3]| v[0] * v[0] + v[1] * v[1] + v[2] * v[2];
+        let crossed = [(0, 1), (0, 2), (1, 2)].map(|(a, b)| cross(rows[a], rows[b]));
+        let longest = crossed.iter().fold(crossed[0], |best, v| if square(v) > square(&best) { *v } else { best });
+        let length = square(&longest).sqrt();
+        longest.map(|v| v / length)
+    }
+}
+
+fn cross(a: [f32; 3], b: [f32; 3]) -> [f32; 3] {
+    [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
 }
 
 /// Cells in a cube of 2^d voxels around the centre of the bounding box.
