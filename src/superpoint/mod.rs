@@ -23,7 +23,7 @@ pub use graph::{Graph, Target, VoxelFeatures};
 pub use options::{Method, SuperpointOptions};
 pub use pcl::VccsPcl;
 pub use rows::Rows;
-pub use spacing::point_spacing;
+pub use spacing::{default_voxel_size, point_spacing};
 pub use superpoints::{NO_SUPERPOINT, Superpoints};
 pub use vccs::Vccs;
 pub use voxel_cloud::VoxelCloud;

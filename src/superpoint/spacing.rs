@@ -19,8 +19,8 @@ const SAMPLE: u64 = 4096;
 /// Points per occupied cell in which the nearest is looked for.
 const POINTS_PER_CELL: usize = 4;
 
-/// Twice the median distance between nearest points, or 5 cm where no two points differ.
-pub(super) fn default_voxel_size(cloud: &Cloud<'_>, cancel: Cancel<'_>) -> Result<f64> {
+/// The default edge of a voxel in metres: twice [`point_spacing`], or 5 cm where no two points differ.
+pub fn default_voxel_size(cloud: &Cloud<'_>, cancel: Cancel<'_>) -> Result<f64> {
     Ok(point_spacing(cloud, cancel)?.map_or(FALLBACK, |spacing| spacing * VOXEL_IN_SPACINGS))
 }
 
