@@ -49,7 +49,7 @@ pub struct Graph {
     pub spatial: f32,
     /// Weight of the spread of further features, such as a network's as directions; 0 leaves them out.
     pub features: f32,
-    /// Superpoints of fewer voxels join a neighbour, where they have one.
+    /// Superpoints of fewer voxels join a neighbour, where they have one and more than the target number are left.
     pub least_voxels: u32,
     /// What is smaller and touches nothing joins the nearest superpoint within this many metres; 3 voxels when
     /// `None`, never at 0. These are the only superpoints that are not connected.
@@ -114,7 +114,7 @@ pub(super) fn graph(
     rounds.run(scale, many, cancel)?;
     let mut regions = Regions::new(rounds, cancel)?;
     regions.merge(scale, many, cancel)?;
-    regions.absorb_small(options.least_voxels, cancel)?;
+    regions.absorb_small(options.least_voxels, count, cancel)?;
     regions.merge(scale, count, cancel)?;
     let strays = Strays {
         reach: options.stray_reach.map_or(STRAY_REACH, |metres| metres / cloud.voxel_size),

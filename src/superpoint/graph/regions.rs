@@ -126,8 +126,9 @@ impl Regions {
         self.parents[region as usize] == region
     }
 
-    /// Regions of fewer than `least` voxels join their cheapest neighbour, the smallest first.
-    pub(super) fn absorb_small(&mut self, least: u32, cancel: Cancel<'_>) -> Result<()> {
+    /// Regions of fewer than `least` voxels join their cheapest neighbour, the smallest first, while more than `count`
+    /// are left.
+    pub(super) fn absorb_small(&mut self, least: u32, count: usize, cancel: Cancel<'_>) -> Result<()> {
         let regions = 0..self.parents.len() as u32;
         let mut done = 0;
         loop {
@@ -136,7 +137,7 @@ impl Regions {
             let Some(size) = sizes.filter(|&size| done < size && size < least).min() else { break };
             for region in regions.clone() {
                 let mut region = region;
-                while self.lives(region) && self.statistics.size(region) == size {
+                while self.living > count && self.lives(region) && self.statistics.size(region) == size {
                     let (_, other) = self.cheapest(region);
                     if other == NOBODY {
                         break;
