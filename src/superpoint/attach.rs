@@ -4,7 +4,7 @@ use super::buckets::Buckets;
 use super::feature::{Feature, Metric, PARTS};
 use super::voxel_cloud::VoxelCloud;
 use crate::cancel::Cancel;
-use crate::error::{Result, collected, filled, with_capacity};
+use crate::error::{Result, collected, filled, reserve, reserve_heap, with_capacity};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -47,6 +47,7 @@ impl Components {
                     }
                 }
             }
+            reserve(&mut list, 1, "the components")?;
             list.push((first as u32, size));
         }
         Ok(Self { of_voxel, list })
@@ -97,6 +98,7 @@ pub(super) fn attach_linked(
         open.push(Reverse((distance.to_bits(), owner, voxel)));
     };
     for voxel in (0..owners.len()).filter(|&voxel| owners[voxel] == NOBODY) {
+        reserve_heap(&mut open, cloud.neighbours.of(voxel).len(), "the voxels to attach")?;
         for &next in cloud.neighbours.of(voxel) {
             if owners[next as usize] != NOBODY {
                 offer(&mut open, owners[next as usize], voxel as u32);
@@ -111,6 +113,7 @@ pub(super) fn attach_linked(
         }
         if owners[voxel as usize] == NOBODY {
             owners[voxel as usize] = owner;
+            reserve_heap(&mut open, cloud.neighbours.of(voxel as usize).len(), "the voxels to attach")?;
             for &next in cloud.neighbours.of(voxel as usize) {
                 if owners[next as usize] == NOBODY {
                     offer(&mut open, owner, next);

@@ -3,7 +3,7 @@
 use crate::arena::Arena;
 use crate::cancel::Cancel;
 use crate::cloud::{Cloud, MAX_EXTENT, NO_CELL};
-use crate::error::{Error, Result, collected, with_capacity};
+use crate::error::{Error, Result, collected, filled, with_capacity};
 use crate::sparse::{Voxel, Voxels, decode, encode};
 use rayon::prelude::*;
 
@@ -51,11 +51,13 @@ pub fn point_spacing(cloud: &Cloud<'_>, cancel: Cancel<'_>) -> Result<Option<f64
     let search = Search { voxels: Voxels::from_cells(&[&cells], &Arena::default(), cancel)?, positions, edge };
     let level = search.level();
     let sample = search.sample()?;
-    let found = sample.par_iter().map(|&point| {
+    let mut distances = filled(sample.len(), f64::INFINITY, "the distances")?;
+    distances.par_iter_mut().zip(&sample).try_for_each(|(distance, &point)| {
         cancel.check()?;
-        Ok::<_, Error>(search.nearest(point as usize, level))
-    });
-    let mut distances: Vec<f64> = found.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+        *distance = search.nearest(point as usize, level).unwrap_or(f64::INFINITY);
+        Ok::<(), Error>(())
+    })?;
+    distances.retain(|distance| distance.is_finite());
     distances.sort_unstable_by(f64::total_cmp);
     Ok(distances.get(distances.len() / 2).copied())
 }

@@ -5,7 +5,7 @@ use super::feature::PARTS;
 use super::voxel_cloud::VoxelCloud;
 use crate::cancel::Cancel;
 use crate::cloud::Cloud;
-use crate::error::{Error, ErrorKind, Result, collected, filled, with_capacity};
+use crate::error::{Error, ErrorKind, Result, collected, filled, reserve, with_capacity};
 use crate::sparse::{NO_VOXEL, Neighbours};
 use rayon::prelude::*;
 
@@ -161,6 +161,7 @@ pub(super) fn adjacency(owners: &[u32], neighbours: &Neighbours, cancel: Cancel<
             for &next in neighbours.of(voxel) {
                 let other = owners[next as usize];
                 if own < other && other != NOBODY && pairs.last() != Some(&[own, other]) {
+                    reserve(&mut pairs, 1, "the pairs of superpoints")?;
                     pairs.push([own, other]);
                 }
             }
@@ -170,7 +171,9 @@ pub(super) fn adjacency(owners: &[u32], neighbours: &Neighbours, cancel: Cancel<
         Ok::<_, Error>(pairs)
     };
     let tasks = (0..owners.len().div_ceil(TASK)).into_par_iter().map(of_task);
-    let mut pairs = tasks.collect::<Result<Vec<_>>>()?.concat();
+    let parts = tasks.collect::<Result<Vec<_>>>()?;
+    let mut pairs = with_capacity(parts.iter().map(Vec::len).sum(), "the pairs of superpoints")?;
+    parts.iter().for_each(|part| pairs.extend_from_slice(part));
     pairs.sort_unstable();
     pairs.dedup();
     pairs.shrink_to_fit();

@@ -11,7 +11,7 @@ use super::feature::{Feature, Metric, PARTS, Sum, Weights};
 use super::options::{MOST_ROUNDS, check_positive, check_rounds, check_weight};
 use super::voxel_cloud::VoxelCloud;
 use crate::cancel::Cancel;
-use crate::error::{Result, collected, filled};
+use crate::error::{Error, Result, collected, filled};
 use rayon::prelude::*;
 
 /// Voxels of one thread's task, and between two looks at the cancel token.
@@ -127,16 +127,13 @@ fn seeds(cloud: &VoxelCloud, buckets: &Buckets, seed: f64, cancel: Cancel<'_>) -
         let near = buckets.around(buckets.cell_of(candidate)).filter(within).count();
         (near as f64 > fewest_around(seed)).then_some(candidate as u32)
     };
-    let mut seeds = (0..buckets.len())
-        .into_par_iter()
-        .map(|cell| {
-            cancel.check()?;
-            Ok(seed_of(cell))
-        })
-        .collect::<Result<Vec<_>>>()?
-        .into_iter()
-        .flatten()
-        .collect::<Vec<u32>>();
+    let mut seeds = filled(buckets.len(), NOBODY, "the seeds")?;
+    seeds.par_iter_mut().enumerate().try_for_each(|(cell, seed)| {
+        cancel.check()?;
+        *seed = seed_of(cell).unwrap_or(NOBODY);
+        Ok::<(), Error>(())
+    })?;
+    seeds.retain(|&seed| seed != NOBODY);
     seeds.sort_unstable();
     seeds.dedup();
     Ok(seeds)
@@ -285,11 +282,9 @@ impl<'a> Growth<'a> {
                 *best = (distance, voxel as u32);
             }
         }
-        let living = |(_, (distance, _)): &(&Feature, &(f64, u32))| distance.is_finite();
-        let kept: Vec<(Feature, u32)> =
-            self.centres.iter().zip(&nearest).filter(living).map(|(centre, &(_, voxel))| (*centre, voxel)).collect();
-        let seeds: Vec<u32> = kept.iter().map(|&(_, voxel)| voxel).collect();
-        self.centres = kept.into_iter().map(|(centre, _)| centre).collect();
-        self.plant(&seeds)
+        let mut living = nearest.iter().map(|(distance, _)| distance.is_finite());
+        self.centres.retain(|_| living.next().unwrap_or(false));
+        nearest.retain(|(distance, _)| distance.is_finite());
+        self.plant(&collected(nearest.iter().map(|&(_, voxel)| voxel), "the seeds")?)
     }
 }

@@ -5,7 +5,7 @@
 use super::rows::Rows;
 use super::superpoints::{NO_SUPERPOINT, Superpoints};
 use crate::cancel::Cancel;
-use crate::error::{Error, ErrorKind, Result, filled};
+use crate::error::{Error, ErrorKind, Result, collected, filled, reserve};
 use rayon::prelude::*;
 
 /// The label of a point that has none; points with a negative label do not vote.
@@ -47,7 +47,7 @@ impl Members {
         for superpoint in 0..count {
             starts[superpoint + 1] += starts[superpoint];
         }
-        let mut next = starts.clone();
+        let mut next: Vec<u32> = collected(starts.iter().copied(), "the members of the superpoints")?;
         let mut points = filled(starts[count] as usize, 0_u32, "the members of the superpoints")?;
         for (block, superpoints) in superpoints.of_point.chunks(POINTS).enumerate() {
             cancel.check()?;
@@ -82,13 +82,14 @@ pub fn majority(
         || Ok(Vec::new()),
         |votes, superpoint| {
             votes.clear();
+            reserve(votes, members.of(superpoint).len(), "the votes")?;
             votes.extend(members.of(superpoint).iter().filter(|&&p| labels[p as usize] >= 0).map(|&point| {
                 let weight = weights.map_or(1, |weights| (f64::from(weights[point as usize]) * ONE) as i64);
                 (labels[point as usize], weight)
             }));
             votes.sort_unstable();
             let sums = votes.chunk_by(|a, b| a.0 == b.0).map(|same| (same[0].0, total(same.iter().map(|v| v.1))));
-            winner(sums)
+            Ok(winner(sums))
         },
     )?;
     after_vote(superpoints, &elected, labels, cancel)
@@ -119,7 +120,7 @@ pub fn summed_scores(
             // Beyond 2^31 the conversion saturates.
             sums.iter_mut().zip(row).for_each(|(sum, &v)| *sum += i128::from((f64::from(v) * weight) as i64));
         }
-        if voted { winner((0..).zip(sums.iter().copied())) } else { NO_LABEL }
+        Ok(if voted { winner((0..).zip(sums.iter().copied())) } else { NO_LABEL })
     })?;
     after_vote(superpoints, &elected, labels, cancel)
 }
@@ -161,14 +162,14 @@ fn for_superpoints<S>(
     superpoints: &Superpoints,
     cancel: Cancel<'_>,
     new_scratch: impl Fn() -> Result<S> + Sync,
-    elect: impl Fn(&mut S, usize) -> i32 + Sync,
+    elect: impl Fn(&mut S, usize) -> Result<i32> + Sync,
 ) -> Result<Vec<i32>> {
     let mut elected = filled(superpoints.count(), NO_LABEL, "the elected labels")?;
     elected.par_chunks_mut(SUPERPOINTS).enumerate().try_for_each(|(block, elected)| {
         let mut scratch = new_scratch()?;
         for (superpoint, label) in (block * SUPERPOINTS..).zip(elected) {
             cancel.check()?;
-            *label = elect(&mut scratch, superpoint);
+            *label = elect(&mut scratch, superpoint)?;
         }
         Ok::<(), Error>(())
     })?;

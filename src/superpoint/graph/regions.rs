@@ -4,7 +4,7 @@ use super::super::attach::NOBODY;
 use super::rounds::{ALONE, Rounds, Union, cost, union};
 use super::statistics::Statistics;
 use crate::cancel::Cancel;
-use crate::error::{Result, collected, filled, with_capacity};
+use crate::error::{Result, collected, filled, reserve_heap, with_capacity};
 use rayon::prelude::*;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -37,7 +37,9 @@ impl Regions {
             if region.is_multiple_of(BLOCK) {
                 cancel.check()?;
             }
-            let mut border: Vec<(u32, u32)> = rounds.around(region).collect();
+            let around = rounds.around(region);
+            let mut border = with_capacity(around.size_hint().1.unwrap_or(0), "the borders of the regions")?;
+            border.extend(around);
             border.sort_unstable();
             borders.push(border);
         }
@@ -58,12 +60,12 @@ impl Regions {
 
     /// Merges the cheapest pair until it costs more than `scale` or `count` regions are left.
     pub(super) fn merge(&mut self, scale: f32, count: usize, cancel: Cancel<'_>) -> Result<()> {
-        let regions = self.parents.len() as u32;
-        let best = (0..regions).into_par_iter().with_min_len(BLOCK).map(|region| match self.lives(region) {
-            true => self.cheapest(region),
-            false => ALONE,
+        let mut best = filled(self.parents.len(), ALONE, "the unions of the regions")?;
+        best.par_iter_mut().enumerate().with_min_len(BLOCK).for_each(|(region, best)| {
+            if self.lives(region as u32) {
+                *best = self.cheapest(region as u32);
+            }
         });
-        let best: Vec<Union> = best.collect();
         let mut open = with_capacity(self.living, "the unions of the regions")?;
         for (region, union) in best.into_iter().enumerate() {
             self.best[region].0 = union;
@@ -86,7 +88,8 @@ impl Regions {
             if steps.is_multiple_of(STEPS) {
                 cancel.check()?;
             }
-            let kept = self.unite(region, union.1);
+            let kept = self.unite(region, union.1)?;
+            reserve_heap(&mut open, self.borders[kept as usize].len() + 1, "the unions of the regions")?;
             self.update_around(kept, |key, region, version| open.push(Reverse((key, region, version))));
         }
         Ok(())
@@ -142,7 +145,7 @@ impl Regions {
                     if other == NOBODY {
                         break;
                     }
-                    region = self.unite(region, other);
+                    region = self.unite(region, other)?;
                 }
             }
             done = size;
@@ -151,7 +154,7 @@ impl Regions {
     }
 
     /// Merges `a` and `b` under the name of the one with more neighbours, which is returned.
-    fn unite(&mut self, a: u32, b: u32) -> u32 {
+    fn unite(&mut self, a: u32, b: u32) -> Result<u32> {
         let rank = |r: u32| (self.borders[r as usize].len(), Reverse(r));
         let (kept, gone) = if rank(a) >= rank(b) { (a, b) } else { (b, a) };
         self.statistics.absorb(kept, gone);
@@ -162,8 +165,8 @@ impl Regions {
             rename(&mut self.borders[other as usize], gone, kept);
         }
         let kept_borders = std::mem::take(&mut self.borders[kept as usize]);
-        self.borders[kept as usize] = joined(&kept_borders, &gone_borders, [kept, gone]);
-        kept
+        self.borders[kept as usize] = joined(&kept_borders, &gone_borders, [kept, gone])?;
+        Ok(kept)
     }
 
     /// The region of every voxel; nobody for regions of fewer than `least` voxels, which touch no other.
@@ -193,14 +196,14 @@ fn rename(list: &mut Vec<(u32, u32)>, gone: u32, kept: u32) {
 }
 
 /// Both lists as one, their borders added, without the two regions themselves.
-fn joined(a: &[(u32, u32)], b: &[(u32, u32)], themselves: [u32; 2]) -> Vec<(u32, u32)> {
-    let mut all = Vec::with_capacity(a.len() + b.len());
+fn joined(a: &[(u32, u32)], b: &[(u32, u32)], themselves: [u32; 2]) -> Result<Vec<(u32, u32)>> {
+    let mut all = with_capacity(a.len() + b.len(), "the borders of the regions")?;
     let (mut a, mut b) = (a.iter().peekable(), b.iter().peekable());
     loop {
         let next = match (a.peek(), b.peek()) {
             (Some(&&(ra, _)), Some(&&(rb, _))) => ra.min(rb),
             (Some(&&(region, _)), None) | (None, Some(&&(region, _))) => region,
-            (None, None) => return all,
+            (None, None) => return Ok(all),
         };
         let border = |list: &mut std::iter::Peekable<std::slice::Iter<'_, (u32, u32)>>| {
             list.next_if(|item| item.0 == next).map_or(0, |item| item.1)

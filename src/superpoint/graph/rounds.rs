@@ -6,7 +6,7 @@
 use super::super::voxel_cloud::VoxelCloud;
 use super::statistics::Statistics;
 use crate::cancel::Cancel;
-use crate::error::{Error, Result, collected, filled, with_capacity};
+use crate::error::{Error, Result, collected, filled, reserve, with_capacity};
 use crate::sparse::Neighbours;
 use rayon::prelude::*;
 
@@ -137,11 +137,12 @@ impl<'a> Rounds<'a> {
         for (number, member) in members.iter().enumerate() {
             member.iter().for_each(|&old| new[old as usize] = number as u32);
         }
-        let neighbours = |region: usize, list: &mut Vec<(u32, u32)>| {
+        let neighbours = |region: usize, list: &mut Vec<(u32, u32)>| -> Result<()> {
             let first = list.len();
             let [a, b] = members[region];
             let second = (a != b).then(|| self.around(b as usize));
             let old = self.around(a as usize).chain(second.into_iter().flatten());
+            reserve(list, old.size_hint().1.unwrap_or(0), "the borders of the regions")?;
             list.extend(old.map(|(other, border)| (new[other as usize], border)));
             let own = &mut list[first..];
             own.sort_unstable();
@@ -159,6 +160,7 @@ impl<'a> Rounds<'a> {
                 }
             }
             list.truncate(kept);
+            Ok(())
         };
         self.blocks = blocks(members.len(), neighbours, cancel)?;
         self.fresh = collected(members.iter().map(|[a, b]| a != b), "the regions")?;
@@ -176,7 +178,11 @@ impl<'a> Rounds<'a> {
 }
 
 /// The neighbours of `count` regions as `append` appends them.
-fn blocks(count: usize, append: impl Fn(usize, &mut Vec<(u32, u32)>) + Sync, cancel: Cancel<'_>) -> Result<Vec<Block>> {
+fn blocks(
+    count: usize,
+    append: impl Fn(usize, &mut Vec<(u32, u32)>) -> Result<()> + Sync,
+    cancel: Cancel<'_>,
+) -> Result<Vec<Block>> {
     /// More than nearly every region has when it is made; the lists grow where there are more.
     const USUAL: usize = 12;
     let of_block = |block: usize| {
@@ -186,7 +192,7 @@ fn blocks(count: usize, append: impl Fn(usize, &mut Vec<(u32, u32)>) + Sync, can
         let mut list = with_capacity(regions.len() * USUAL, "the borders of the regions")?;
         starts.push(0);
         for region in regions {
-            append(region, &mut list);
+            append(region, &mut list)?;
             starts.push(list.len() as u32);
         }
         Ok(Block { starts, list })

@@ -5,7 +5,7 @@ use super::super::feature::Weights;
 use super::square_distance;
 use super::voxels::{PclVoxels, unit};
 use crate::cancel::Cancel;
-use crate::error::{Result, filled};
+use crate::error::{Result, collected, filled, reserve, with_capacity};
 
 /// Mean position, colour and normal of a supervoxel; zero before its first round.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -63,8 +63,8 @@ impl<'a> Growth<'a> {
             seed_size,
             owners: filled(cloud.len(), NOBODY, "the owners of the voxels")?,
             distances: filled(cloud.len(), f32::MAX, "the distances of the voxels")?,
-            normals: cloud.normals.clone(),
-            living: (0..seeds.len()).map(new).collect(),
+            normals: collected(cloud.normals.iter().copied(), "the normals of the voxels")?,
+            living: collected((0..seeds.len()).map(new), "the supervoxels")?,
         };
         this.plant(seeds);
         Ok(this)
@@ -89,7 +89,7 @@ impl<'a> Growth<'a> {
             for index in 0..self.living.len() {
                 cancel.check()?;
                 self.drop_lost_members(index);
-                self.expand(index);
+                self.expand(index)?;
             }
             for index in 0..self.living.len() {
                 self.drop_lost_members(index);
@@ -108,7 +108,7 @@ impl<'a> Growth<'a> {
     }
 
     /// One ring around the members of supervoxel `index`, wherever it is nearer than the owner was.
-    fn expand(&mut self, index: usize) {
+    fn expand(&mut self, index: usize) -> Result<()> {
         let Supervoxel { label, center, ref members, .. } = self.living[index];
         let mut taken = Vec::new();
         for &member in members {
@@ -120,6 +120,7 @@ impl<'a> Growth<'a> {
                 if distance < self.distances[voxel as usize] {
                     self.distances[voxel as usize] = distance;
                     self.owners[voxel as usize] = label;
+                    reserve(&mut taken, 1, "the members of a supervoxel")?;
                     taken.push(voxel);
                 }
             }
@@ -128,9 +129,11 @@ impl<'a> Growth<'a> {
         if supervoxel.ghost.is_some_and(|voxel| self.owners[voxel as usize] == label) {
             supervoxel.ghost = None;
         }
+        reserve(&mut supervoxel.members, taken.len(), "the members of a supervoxel")?;
         supervoxel.members.extend(taken);
         supervoxel.members.sort_unstable();
         supervoxel.members.dedup();
+        Ok(())
     }
 
     /// Not a number where a normal is.
@@ -174,7 +177,7 @@ impl<'a> Growth<'a> {
 
     /// Every supervoxel begins again from the voxel nearest to its centre, with that centre.
     pub(super) fn reseed(&mut self, cancel: Cancel<'_>) -> Result<()> {
-        let mut seeds = Vec::with_capacity(self.living.len());
+        let mut seeds = with_capacity(self.living.len(), "the seeds")?;
         for supervoxel in &self.living {
             cancel.check()?;
             let center = supervoxel.center.position;
@@ -186,9 +189,10 @@ impl<'a> Growth<'a> {
         Ok(())
     }
 
-    pub(super) fn finish(self, seeds: Vec<u32>) -> Supervoxels {
-        let labels = self.owners.iter().map(|&owner| if owner == NOBODY { 0 } else { owner }).collect();
+    pub(super) fn finish(self, seeds: Vec<u32>) -> Result<Supervoxels> {
+        let label = |&owner: &u32| if owner == NOBODY { 0 } else { owner };
         let report = |s: &Supervoxel| (s.label, s.center, s.members.len() as u32);
-        Supervoxels { labels, seeds, reported: self.living.iter().map(report).collect() }
+        let labels = collected(self.owners.iter().map(label), "the labels of the voxels")?;
+        Ok(Supervoxels { labels, seeds, reported: collected(self.living.iter().map(report), "the supervoxels")? })
     }
 }

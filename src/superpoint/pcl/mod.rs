@@ -58,7 +58,7 @@ pub fn supervoxels(cloud: &PclVoxels, options: &VccsPcl, cancel: Cancel<'_>) -> 
         growth.reseed(cancel)?;
         growth.run(rounds, cancel)?;
     }
-    Ok(growth.finish(seeds))
+    growth.finish(seeds)
 }
 
 /// The seed grid: a cube that is doubled towards each centroid outside it, in the order of the voxels.
@@ -119,11 +119,14 @@ fn seeds(cloud: &PclVoxels, seed: f32, voxel: f32, cancel: Cancel<'_>) -> Result
         let near = buckets.around(buckets.cell_of(candidate)).filter(within).count();
         (near as f32 > fewest).then_some(candidate as u32)
     };
-    let seeds = (0..buckets.len()).into_par_iter().map(|cell| {
+    let mut seeds = filled(buckets.len(), NOBODY, "the seeds")?;
+    seeds.par_iter_mut().enumerate().try_for_each(|(cell, seed)| {
         cancel.check()?;
-        Ok::<_, Error>(seed_of(cell))
-    });
-    Ok(seeds.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+        *seed = seed_of(cell).unwrap_or(NOBODY);
+        Ok::<(), Error>(())
+    })?;
+    seeds.retain(|&seed| seed != NOBODY);
+    Ok(seeds)
 }
 
 fn square_distance(a: [f32; 3], b: [f32; 3]) -> f32 {
