@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, Result, with_capacity};
 use rayon::prelude::*;
 
 /// Blocks of one thread's task, and between two looks at the cancel token.
-const TASK: usize = 1 << 9;
+const TASK: usize = 1 << 7;
 
 /// The most neighbours of a voxel, itself included.
 const MOST: usize = 27;

@@ -14,7 +14,7 @@ const DIGITS: usize = 1 << DIGIT_BITS;
 /// Keys between two looks at the cancel token: a fraction of a millisecond.
 const BLOCK: usize = 1 << 16;
 /// Keys that are worth a thread's while.
-const RUN: usize = 1 << 15;
+const RUN: usize = 1 << 13;
 
 /// Sorts pairs of a key and a point, given with ascending points, by key; equal keys keep their order.
 pub(super) fn sort_by_key(items: &mut Buffer<(u64, u32)>, cancel: Cancel<'_>) -> Result<()> {
@@ -30,7 +30,7 @@ pub(super) fn sort_by_key(items: &mut Buffer<(u64, u32)>, cancel: Cancel<'_>) ->
     let mut words = items.allocator().collected(items.iter().map(pack), "the sorted keys")?;
     sort_words(&mut words, point_bits..point_bits + key_bits, cancel)?;
     let common = first & !key_mask;
-    items.par_chunks_mut(BLOCK).zip(words.par_chunks(BLOCK)).for_each(|(items, words)| {
+    items.par_chunks_mut(RUN).zip(words.par_chunks(RUN)).for_each(|(items, words)| {
         for (item, &word) in items.iter_mut().zip(words) {
             *item = (common | word >> point_bits, (word & point_mask) as u32);
         }

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 pub const NO_SUPERPOINT: i32 = -1;
 
 /// Points between two looks at the cancel token.
-const BLOCK: usize = 1 << 16;
+const BLOCK: usize = 1 << 13;
 
 /// A partition of a cloud. Superpoints are numbered from 0 without holes.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -151,7 +151,7 @@ fn number_by_first(owners: &mut [u32]) -> Result<usize> {
 /// The pairs (i < j) of owners that own neighbouring voxels, ascending.
 pub(super) fn adjacency(owners: &[u32], neighbours: &Neighbours, cancel: Cancel<'_>) -> Result<Vec<[u32; 2]>> {
     /// Voxels of one thread's task.
-    const TASK: usize = 1 << 12;
+    const TASK: usize = 1 << 11;
     let of_task = |task: usize| {
         cancel.check()?;
         let mut pairs: Vec<[u32; 2]> = Vec::new();
