@@ -15,7 +15,7 @@ use crate::error::{Error, Result, collected, filled};
 use rayon::prelude::*;
 
 /// Voxels of one thread's task, and between two looks at the cancel token.
-const BLOCK: usize = 1 << 11;
+const BLOCK: usize = 1 << 9;
 
 /// The default seed edge in voxels.
 pub(super) const SEED_IN_VOXELS: f64 = 8.0;
