@@ -266,7 +266,7 @@ fn superpoints_and_votes() {
     let merged = good(&["superpoints", text(&cloud), "--method", "graph", "--count", "5"]);
     assert!(merged.contains(" 5 superpoints"), "{merged}");
     assert!(bad(&["superpoints", text(&cloud), "--count", "5"]).contains("graph"));
-    assert!(bad(&["superpoints", text(&cloud), "--seed-size", "-1"]).contains("seed_size"));
+    assert!(bad(&["superpoints", text(&cloud), "--seed-size=-1"]).contains("seed_size"));
     assert!(bad(&["superpoints", text(&cloud), "--given", text(&cloud)]).contains("cloud.npy"));
 
     // The points of each superpoint agree, unless no vote is wanted.
@@ -276,7 +276,7 @@ fn superpoints_and_votes() {
     let (labels, json) = (path("labels.npy"), path("summary.json"));
     let segment = ["segment", text(&cloud), "-m", text(&model), "--vocab", text(&words), "--labels", text(&labels)];
     let with = |options: &[&str]| {
-        good(&[&segment, &["--json", text(&json)], options].concat());
+        good(&[&segment[..], &["--json", text(&json)], options].concat());
         let summary: serde_json::Value = serde_json::from_reader(std::fs::File::open(&json).unwrap()).unwrap();
         let bytes = std::fs::read(&labels).unwrap();
         (summary["superpoints"].as_u64(), bytes[bytes.len() - 4 * 3000..].as_chunks::<4>().0.to_vec())

@@ -265,7 +265,8 @@ fn clouds_that_break_others_are_survived() {
     let line: Vec<[f64; 3]> = (0..500).map(|i| [f64::from(i) * 0.01, 0.0, 0.0]).collect();
     let mut some_nan = line.clone();
     some_nan.extend([[f64::NAN, 0.0, 0.0], [0.0, f64::NEG_INFINITY, 0.0], [f64::NAN; 3]]);
-    let clouds: [(&str, Vec<[f64; 3]>, Option<usize>); 8] = [
+    type Case<'a> = (&'a str, Vec<[f64; 3]>, Option<usize>);
+    let clouds: [Case<'_>; 8] = [
         ("empty", Vec::new(), Some(0)),
         ("all NaN", vec![[f64::NAN; 3]; 9], Some(0)),
         ("some NaN", some_nan, None),
@@ -361,7 +362,7 @@ fn given_normals_count_whatever_their_lengths_signs_and_order() {
     let points: Vec<[f64; 3]> =
         (0..2400).map(|i| [f64::from(i % 60) * 0.025, f64::from(i / 60) * 0.025, 0.0]).collect();
     let normal = |i: usize| {
-        let length = if i % 2 == 0 { 2.0 } else { -0.5 };
+        let length = if i.is_multiple_of(2) { 2.0 } else { -0.5 };
         if points[i][0] < 0.75 { [0.0, 0.0, length] } else { [length, 0.0, 0.0] }
     };
     let mut normals: Vec<[f64; 3]> = (0..points.len()).map(normal).collect();

@@ -156,10 +156,13 @@ fn hold_vote(result: &mut Segmentation, voxels: usize, options: &SegmentOptions,
 fn margins(result: &Segmentation) -> Result<Vec<f32>> {
     let points = result.labels.len();
     let width = result.top_scores.len() / points.max(1);
-    let margin = |point: usize| match width {
-        0 | 1 => 1.0,
-        // Not a number becomes zero: `max` returns its other operand.
-        _ => (result.top_scores[point * width] - result.top_scores[point * width + 1]).max(0.0).min(vote::MAX_WEIGHT),
+    let margin = |point: usize| match result.top_scores.get(point * width..(point + 1) * width) {
+        Some([best, second, ..]) => {
+            let margin = best - second;
+            // What is not a number has no weight.
+            if margin > 0.0 { margin.min(vote::MAX_WEIGHT) } else { 0.0 }
+        }
+        _ => 1.0,
     };
     collected((0..points).map(margin), "the margins of the points")
 }

@@ -51,8 +51,8 @@ pub(super) fn color_of(cloud: &Cloud<'_>, point: usize) -> [f64; 3] {
     let rgb = colors.row(point);
     match colors.dtype() {
         Dtype::U8 => rgb,
-        // NaN becomes zero: `max` returns its other operand.
-        _ => rgb.map(|v| (v * 255.0).max(0.0).min(255.0)),
+        // What is not a number is black.
+        _ => rgb.map(|v| if v > 0.0 { (v * 255.0).min(255.0) } else { 0.0 }),
     }
 }
 
