@@ -3,14 +3,17 @@
 // Predicted, 96 -> 96 channels on 200,000 voxels of 9 neighbours (H200): 33 GFLOP useful; 1.6 times as many rows in groups of
 // 16 with any neighbour are multiplied (1.5 measured for groups of 16, 1.9 if whole tiles were): 53 GFLOP, 107 us at half of
 // mma.sync's 62 % of the peak; input rows 346 MB from L2 (7 us per 38 MB that reach memory), weights (200,000 / 128) tiles
-// of 17 offsets of 18 KB: 480 MB from L2, 87 us at 5.5 TB/s under the products. Shared memory per block 45 to 64 KB, three
-// blocks per multiprocessor of 228 KB.
+// of 17 offsets of 18 KB: 480 MB from L2, 87 us at 5.5 TB/s under the products. Shared memory per block 45 to 64 KB would let
+// three blocks onto a multiprocessor of 228 KB; the registers of the tiles of 96 and 128 columns let two (docs/cuda.md).
 //
 // Small levels have few tiles: their steps are split between up to 8 blocks, whose sums `ov3d_convolution_finish` adds in
 // the order of the splits.
 //
-// History (no GPU at hand yet: times are missing, registers and spills are the compiler's):
+// History (no version has been measured on a device yet; registers and spills are NVRTC 12.9's):
 //   1. tiles of 128 x N, slabs of 32, three stages, offsets left out per group of 16 rows.
+//   2. splits as many as fit at one time, not as many as fill the device: 101,000 voxels of a room need 24 sums of splits
+//      instead of 33, of 0.2 GB instead of 0.4, and no layer a second wave of a few blocks.
+//   Tried: __launch_bounds__(THREADS, 3) for three blocks of the wide tiles: 20 to 40 bytes of spills on sm_90, left out.
 #include "convolution.cuh"
 
 template <u32 N>

@@ -7,6 +7,9 @@
 //
 // Predicted, 200,000 voxels, 96 channels, 160 prompts: 6.1 GFLOP, 13 us at mma.sync's rate; trunk read once per column tile
 // of 96, 2 x 38 MB, 18 us at 4.3 TB/s; labels 1.6 MB.
+//
+// History (no version has been measured on a device yet):
+//   1. products and running best fused, tiles of 96 columns at most.
 #include "convolution.cuh"
 
 // What a column of the head stands for: a label, or one of these.

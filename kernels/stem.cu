@@ -7,6 +7,9 @@
 // Predicted per voxel of 32 channels: 25 x 128 bytes of table from L1 (102 KB in all), two block words per line, 64 bytes
 // written: 200,000 voxels 640 MB from L1, 23 us on 132 multiprocessors at 128 bytes a clock. With 3 features per voxel: 12
 // bytes and 96 FMA per neighbour, 384 bytes of weights from L1 each: 20 to 40 neighbours, 2.3 GB, 80 us.
+//
+// History (no version has been measured on a device yet):
+//   1. a warp per 8 voxels, tables from L1.
 #include "neighbours.cuh"
 
 #include <cuda_fp16.h>

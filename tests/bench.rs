@@ -3,6 +3,13 @@
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests fail by panicking")]
 
+#[cfg(target_os = "linux")]
+#[path = "cuda/emulated.rs"]
+mod emulated;
+#[cfg(target_os = "linux")]
+#[allow(dead_code, reason = "shared with the tests of the device list")]
+#[path = "cuda/stand_in.rs"]
+mod stand_in;
 mod support;
 
 use openvocab3d::model::{InputFeatures, WeightDtype};
@@ -237,6 +244,54 @@ fn sizes_are_measured_side_by_side() {
     let measurements = json["measurements"].as_array().unwrap();
     assert_eq!(measurements.len(), 6);
     assert!(measurements.iter().all(|m| m["first_call_milliseconds"].is_null() && m["cloud"]["voxel_size"] == 0.1));
+}
+
+/// The times mean nothing on an emulated device; that everything is there and adds up does.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_device_is_compared_with_the_cpu_and_with_its_own_limits() {
+    emulated::on_one_emulator("a_device_is_compared_with_the_cpu_and_with_its_own_limits", &[], || {
+        let bench = Bench::new();
+        let common = ["--device", "cuda:0", "-m", "model", "--voxels", "400", "--labels", "5", "--runs", "2"];
+        let files = ["--layers", "--ceilings", "brief", "--json", "a.json", "--picture", "a.png"];
+        let printed = bench.good(&[&common[..], &files].concat());
+        for word in
+            ["parity with the CPU in f32 holds", "same bits", "MMA", "/bound", "x convolution_32", "head_best_32"]
+        {
+            assert!(printed.contains(word), "{word}\n{printed}");
+        }
+        assert!(bench.is_picture("a.png"));
+        let json = bench.json("a.json");
+        assert_eq!((&json["engine"]["level"], &json["engine"]["precision"]), (&"sm_80".into(), &"f16".into()));
+        let (ceilings, measurement) = (&json["ceilings"][0], &json["measurements"][0]);
+        assert!(ceilings["gemm_gflops"].is_null());
+        let [peak, copy] = ["fma_gflops", "copy_gigabytes_per_second"].map(|name| number(&ceilings[name]["best"]));
+        assert!(peak > 0.0 && copy > 0.0);
+        let parity = &measurement["parity"];
+        assert!(number(&parity["relative_l2"]) < 1e-2 && number(&parity["mean_cosine"]) > 0.9995, "{parity}");
+        assert!(number(&parity["sure_points"]) > 0.0 && parity["sure_points_wrong"] == 0, "{parity}");
+
+        let kernels = measurement["kernels"].as_array().unwrap();
+        let of = |name: &str| kernels.iter().find(|kernel| kernel["name"] == name).unwrap();
+        for name in ["point_keys", "sort_scatter", "level_write", "map_tables", "stem_ones", "head_labels", "head_lift"]
+        {
+            assert!(number(&of(name)["bytes"]) > 0.0 && runs(of(name)).len() == 2, "{name}");
+        }
+        let launches: f64 = kernels.iter().map(|kernel| number(&kernel["launches"])).sum();
+        // Two sorts of 9 passes of 3 launches, and the network's 25 steps.
+        assert!(launches > 79.0, "{launches}");
+        let flop = |rows: &[Value]| rows.iter().map(|row| number(&row["gflop"])).sum::<f64>();
+        let whole = number(&measurement["total"]["gflop"]);
+        assert!((flop(kernels) / whole - 1.0).abs() < 1e-9 && whole > 0.0, "kernels and stages do the same work");
+        let stages = measurement["stages"].as_array().unwrap();
+        for row in kernels.iter().chain(stages).filter(|row| number(&row["bytes"]) > 0.0) {
+            let floor = f64::max(number(&row["gflop"]) * 1e3 / peak, number(&row["bytes"]) / 1e6 / copy);
+            assert!((number(&row["bound_milliseconds"]) / floor - 1.0).abs() < 1e-6, "{row}");
+        }
+
+        assert!(bench.bad(&[&common[..], &["--threads", "2"]].concat()).contains("leave them out"));
+        assert!(bench.bad(&["--device", "cuda:7", "-m", "model"]).contains("cuda:7"));
+    });
 }
 
 fn write_npy<T: npyz::AutoSerialize + Copy>(path: &Path, shape: &[u64], values: &[T]) {

@@ -12,13 +12,13 @@ mod support;
 
 use openvocab3d::backend::cpu::{CpuBackend, CpuOptions};
 use openvocab3d::backend::cuda::CudaBackend;
-use openvocab3d::backend::{Backend, Control, FeatureSpace, Input, Job};
 use openvocab3d::model::weights::Weight;
 use openvocab3d::plan::{
     Affine, Convolution, Geometry, Head, Plan, PreparedCache, Product, Stem, Step, TensorId, TensorSpec,
 };
 use std::sync::Arc;
 use support::generate::{Generator, scattered, surface_coordinates};
+use support::library::trunk;
 use support::oracle::Coordinate;
 
 /// A small network around the convolution under test.
@@ -90,19 +90,6 @@ impl Builder {
     }
 }
 
-fn trunk(backend: &dyn Backend, plan: &Plan, rows: &[Coordinate]) -> Vec<f32> {
-    let job = Job {
-        plan,
-        input: Input::Coordinates { rows, features: None },
-        scores: None,
-        features: Some(FeatureSpace::Trunk),
-        keep_trunk: false,
-        memory_budget: None,
-        control: Control::default(),
-    };
-    backend.execute(&job).unwrap().features.unwrap().to_vec()
-}
-
 /// Both backends.
 struct Backends {
     cpu: CpuBackend,
@@ -119,7 +106,7 @@ impl Backends {
 
     /// Compares the trunks row by row, against the mean length of a row.
     fn compare(&mut self, what: &str, plan: &Plan, rows: &[Coordinate]) {
-        let (want, got) = (trunk(&self.cpu, plan, rows), trunk(&self.cuda, plan, rows));
+        let (want, got) = (trunk(&self.cpu, plan, rows, None), trunk(&self.cuda, plan, rows, None));
         assert_eq!(got.len(), want.len(), "{what}");
         if want.is_empty() {
             return;
@@ -157,6 +144,23 @@ fn every_width_and_number_of_rows() {
             }
             backends.report(&format!("{channels} to {columns} channels, 3x3x3"));
         }
+    });
+}
+
+#[test]
+fn the_stem_alone() {
+    emulated::on_every_emulator("the_stem_alone", &[], || {
+        let mut backends = Backends::new();
+        for channels in [8, 32, 50] {
+            // A block takes 64 voxels, a warp 8.
+            for rows in [1, 7, 8, 9, 63, 64, 65, 200] {
+                let mut builder = Builder::new(rows as u64);
+                builder.stem(channels);
+                let what = format!("stem of {channels} channels");
+                backends.compare(&what, &builder.plan(), &surface_coordinates(rows as u64 + 5, rows));
+            }
+        }
+        backends.report("stem on constant ones");
     });
 }
 
@@ -250,7 +254,7 @@ fn large_values_are_kept_finite_and_weights_of_any_size_are_read() {
         main.affine.scale.iter_mut().for_each(|scale| *scale *= 1e7);
         builder.push(main, None, None, false);
         let plan = builder.plan();
-        let (want, got) = (trunk(&backends.cpu, &plan, &rows), trunk(&backends.cuda, &plan, &rows));
+        let (want, got) = (trunk(&backends.cpu, &plan, &rows, None), trunk(&backends.cuda, &plan, &rows, None));
         let mut clamped = 0;
         for (got, want) in got.iter().zip(&want) {
             assert!(got.is_finite());

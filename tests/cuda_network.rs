@@ -20,6 +20,7 @@ use openvocab3d::session::Session;
 use std::sync::Arc;
 use support::generate::{
     Generator, batched, negative_and_far, random_features, random_params, scattered, surface_coordinates,
+    surface_points,
 };
 use support::library::{best, forward, model, session};
 use support::oracle::{Coordinate, Params};
@@ -109,6 +110,37 @@ fn published_widths() {
     });
 }
 
+/// The emulator's own checks: memory read before it was written, threads that race in shared memory, results used before
+/// their stream was waited for. They cost time, so one whole way from points to labels stands for all.
+#[test]
+fn no_race_no_unwritten_memory_and_no_early_result() {
+    let name = "no_race_no_unwritten_memory_and_no_early_result";
+    let checks = [("OV_EMU_RACECHECK", "1"), ("OV_EMU_INITCHECK", "1"), ("OV_EMU_STREAMS", "lazy")];
+    emulated::on_every_emulator(name, &checks, || {
+        let params = random_params([8, 16, 16, 24, 24, 16, 16, 12], 8, [1; 8], 3, DIM, false, 41);
+        let vocabulary = vocabulary(9, DIM);
+        let positions = points(42, 150);
+        for input in [InputFeatures::Ones, InputFeatures::Colors] {
+            let model = model(&params, input);
+            let (mut cpu, mut device) = (session(&model, best(), 2), on_device(&model));
+            cpu.set_vocabulary(vocabulary.clone()).unwrap();
+            device.set_vocabulary(vocabulary.clone()).unwrap();
+            let colors = vec![[90, 120, 30]; positions.len()];
+            let cloud = Cloud { colors: Some(StridedView::packed_u8(&colors)), ..Cloud::from_xyz(&positions) };
+            let brief = SegmentOptions::default();
+            let all = SegmentOptions { logits: true, features: Some(FeatureSpace::Text), top_k: 2, ..brief.clone() };
+            let run = |session: &mut Session, options: &SegmentOptions| {
+                session.segment(&[cloud], options, Control::default()).unwrap().clouds.remove(0)
+            };
+            let want = run(&mut cpu, &SegmentOptions { logits: true, ..brief.clone() });
+            let got = run(&mut device, &brief);
+            assert_labels(&format!("{input:?}"), &got, &want, vocabulary.len());
+            let logits = run(&mut device, &all).logits;
+            assert_close(&format!("{input:?}, logits"), &logits, &want.logits, vocabulary.len());
+        }
+    });
+}
+
 /// As many labels as `prompts`, but the second has three prompts.
 fn vocabulary(prompts: usize, dim: usize) -> Arc<Vocabulary> {
     let label = |index: usize| {
@@ -123,13 +155,7 @@ fn vocabulary(prompts: usize, dim: usize) -> Arc<Vocabulary> {
 }
 
 fn points(seed: u64, voxels: usize) -> Vec<[f32; 3]> {
-    let mut random = Generator::new(seed);
-    let mut points = Vec::new();
-    for [_, x, y, z] in surface_coordinates(seed, voxels) {
-        for _ in 0..1 + random.below(3) {
-            points.push([x, y, z].map(|c| ((f64::from(c) + random.range(0.05, 0.95)) * 0.02) as f32));
-        }
-    }
+    let mut points = surface_points(seed, voxels);
     points.push([f32::NAN, 0.0, 0.0]);
     points
 }

@@ -187,7 +187,7 @@ fn unexplained_unsafe(path: &str, text: &str) -> Vec<String> {
     wrong
 }
 
-/// Too long, or without its first line.
+/// Too long, or without its first line; kernels also without what they were predicted to take and took.
 fn misshapen(path: &str, text: &str) -> Vec<String> {
     let lines = text.lines().count();
     let mut wrong = Vec::new();
@@ -197,6 +197,10 @@ fn misshapen(path: &str, text: &str) -> Vec<String> {
     let rust = ["src/", "build"].iter().any(|folder| path.starts_with(folder)) && path.ends_with(".rs");
     if (rust && !text.starts_with("//!")) || (path.starts_with("kernels/") && !text.starts_with("//")) {
         wrong.push(format!("{path}: the first line does not say what the file is"));
+    }
+    let says = |words: &str| text.lines().any(|line| line.starts_with(words));
+    if path.ends_with(".cu") && !(says("// Predicted") && says("// History")) {
+        wrong.push(format!("{path}: no prediction of what it takes, or no history of what it took"));
     }
     wrong
 }
@@ -287,7 +291,8 @@ fn unsafe_code_stands_in_its_places_with_reasons() {
 fn files_are_short_and_say_what_they_are() {
     let folders = ["build", "src/", "tests/"];
     let rust = |name: &str| name.ends_with(".rs") && folders.iter().any(|folder| name.starts_with(folder));
-    hold(|name| rust(name) || name.starts_with("kernels/"), misshapen);
+    let own_kernels = |name: &str| name.starts_with("kernels/");
+    hold(|name| rust(name) || own_kernels(name), misshapen);
 }
 
 #[test]
@@ -386,9 +391,11 @@ mod samples {
     fn shapes_words_and_lints_are_found() {
         assert_eq!(misshapen("src/a.rs", "//! A.\nuse b;").len(), 0);
         assert_eq!(misshapen("src/a.rs", "use b;\n//! A.").len(), 1);
-        assert_eq!(misshapen("kernels/a.cu", &"// x\n".repeat(MOST_LINES)).len(), 0);
-        assert_eq!(misshapen("kernels/a.cu", &"// x\n".repeat(MOST_LINES + 1)).len(), 1);
-        assert_eq!(misshapen("kernels/a.cu", "x\n").len(), 1);
+        assert_eq!(misshapen("kernels/a.cuh", &"// x\n".repeat(MOST_LINES)).len(), 0);
+        assert_eq!(misshapen("kernels/a.cuh", &"// x\n".repeat(MOST_LINES + 1)).len(), 1);
+        assert_eq!(misshapen("kernels/a.cuh", "x\n").len(), 1);
+        assert_eq!(misshapen("kernels/a.cu", "// A.\n// Predicted: 1 us.\n// History:\n").len(), 0);
+        assert_eq!(misshapen("kernels/a.cu", "// A.\n// Predicted: 1 us.\n").len(), 1);
         for word in forbidden_words() {
             assert_eq!(unwanted_words("a", &format!("fine\nnot {word} here")), [format!("a:2: '{word}'")]);
         }

@@ -8,7 +8,7 @@ mod support;
 
 use openvocab3d::arena::Arena;
 use openvocab3d::backend::cpu::{CpuBackend, CpuLevel, CpuOptions};
-use openvocab3d::backend::{Backend, Control, FeatureSpace, Input, Job};
+use openvocab3d::backend::{Control, FeatureSpace};
 use openvocab3d::cancel::Cancel;
 use openvocab3d::cloud::{Cloud, GridOrigin, StridedView, quantise};
 use openvocab3d::model::weights::Weight;
@@ -22,7 +22,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use support::generate::{hash_kernel, kernel_shapes};
-use support::library::{best, forward, levels, model, session};
+use support::library::{best, forward, levels, model, session, trunk};
 use support::oracle::{Coordinate, Matrix, Params};
 use support::shared::{
     bare, minkunet, projection, read_case, read_coordinates, read_f32, read_i32, read_matrix, read_params, read_rows,
@@ -141,17 +141,7 @@ fn cut(model: &Model, index: usize) -> Plan {
 fn run(plan: &Plan, rows: &[Coordinate], features: &[f32], level: CpuLevel) -> Vec<f32> {
     let options = CpuOptions { threads: Some(2), level: Some(level), ..CpuOptions::default() };
     let backend = CpuBackend::new(options).unwrap();
-    let input = Input::Coordinates { rows, features: Some(features) };
-    let job = Job {
-        plan,
-        input,
-        scores: None,
-        features: Some(FeatureSpace::Trunk),
-        keep_trunk: false,
-        memory_budget: None,
-        control: Control::default(),
-    };
-    backend.execute(&job).unwrap().features.unwrap().to_vec()
+    trunk(&backend, plan, rows, Some(features))
 }
 
 /// For each of `wanted` at tensor stride 2^level, its row among the library's voxels of that level.

@@ -13,7 +13,7 @@ use openvocab3d::plan::Similarity;
 use openvocab3d::session::Session;
 use std::collections::HashMap;
 use std::sync::Arc;
-use support::generate::{Generator, random_params, shuffle, surface_coordinates};
+use support::generate::{Generator, random_params, shuffle, surface_coordinates, surface_points};
 use support::library::{best, levels, model, ones, oracle, session};
 use support::oracle::Params;
 
@@ -43,19 +43,6 @@ fn vocabulary() -> Arc<Vocabulary> {
     Arc::new(Vocabulary::new(labels, vec![set]).unwrap())
 }
 
-/// Points of a small room, two or three per voxel of 2 cm, in random order.
-fn points(seed: u64, voxels: usize) -> Vec<[f32; 3]> {
-    let mut random = Generator::new(seed);
-    let mut points = Vec::new();
-    for [_, x, y, z] in surface_coordinates(seed, voxels) {
-        for _ in 0..1 + random.below(3) {
-            points.push([x, y, z].map(|c| ((f64::from(c) + random.range(0.05, 0.95)) * 0.02) as f32));
-        }
-    }
-    shuffle(seed, &mut points);
-    points
-}
-
 fn ready(model: &Arc<Model>, threads: usize) -> Session {
     let mut session = session(model, best(), threads);
     session.set_vocabulary(vocabulary()).unwrap();
@@ -72,7 +59,7 @@ fn default_segment(session: &mut Session, points: &[[f32; 3]]) -> Segmentation {
 
 #[test]
 fn labels_and_scores_are_the_oracles() {
-    let (params, cloud, vocabulary) = (params(1), points(2, 700), vocabulary());
+    let (params, cloud, vocabulary) = (params(1), surface_points(2, 700), vocabulary());
     let model = model(&params, InputFeatures::Ones);
     let cells: Vec<[i64; 3]> = cloud.iter().map(|p| p.map(|v| (f64::from(v) * (1.0 / 0.02)).floor() as i64)).collect();
     let low = [0, 1, 2].map(|axis| cells.iter().map(|c| c[axis]).min().unwrap());
@@ -131,19 +118,19 @@ fn softmax_scores_are_probabilities() {
         logits: true,
         ..SegmentOptions::default()
     };
-    let got = segment(&mut ready(&model, 2), &Cloud::from_xyz(&points(4, 300)), &options);
+    let got = segment(&mut ready(&model, 2), &Cloud::from_xyz(&surface_points(4, 300)), &options);
     for row in got.logits.chunks(5) {
         assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-5);
     }
     let plain = SegmentOptions { similarity: Similarity::Cosine, ..SegmentOptions::default() };
-    let raw = segment(&mut ready(&model, 2), &Cloud::from_xyz(&points(4, 300)), &plain);
+    let raw = segment(&mut ready(&model, 2), &Cloud::from_xyz(&surface_points(4, 300)), &plain);
     assert_eq!(got.labels, raw.labels, "a softmax does not change the best label");
 }
 
 #[test]
 fn bit_identical_for_any_threads_and_point_order() {
     let model = model(&params(5), InputFeatures::Ones);
-    let cloud = points(6, 900);
+    let cloud = surface_points(6, 900);
     let want = default_segment(&mut ready(&model, 1), &cloud);
     for threads in [2, 3, 7] {
         assert_eq!(default_segment(&mut ready(&model, threads), &cloud), want, "{threads} threads");
@@ -161,7 +148,7 @@ fn bit_identical_for_any_threads_and_point_order() {
 #[test]
 fn canonical_representatives_ignore_the_order_of_the_points() {
     let model = model(&params(8), InputFeatures::Colors);
-    let cloud = points(9, 400);
+    let cloud = surface_points(9, 400);
     let mut random = Generator::new(10);
     let colors: Vec<[u8; 3]> = cloud.iter().map(|_| [0; 3].map(|_: i32| random.below(256) as u8)).collect();
     let mut order: Vec<usize> = (0..cloud.len()).collect();
@@ -183,7 +170,7 @@ fn canonical_representatives_ignore_the_order_of_the_points() {
 #[test]
 fn clouds_of_one_call_are_as_if_alone() {
     let model = model(&params(12), InputFeatures::Ones);
-    let clouds = [points(13, 300), Vec::new(), points(14, 200), vec![[1.0, 2.0, 3.0]]];
+    let clouds = [surface_points(13, 300), Vec::new(), surface_points(14, 200), vec![[1.0, 2.0, 3.0]]];
     let views: Vec<Cloud<'_>> = clouds.iter().map(|c| Cloud::from_xyz(c)).collect();
     let options = SegmentOptions { logits: true, features: Some(FeatureSpace::Trunk), ..SegmentOptions::default() };
     let mut session = ready(&model, 2);
@@ -217,7 +204,7 @@ fn degenerate_clouds() {
 #[test]
 fn points_that_are_not_finite_change_nothing_for_the_others() {
     let model = model(&params(16), InputFeatures::Ones);
-    let cloud = points(17, 200);
+    let cloud = surface_points(17, 200);
     let mut session = ready(&model, 2);
     let want = default_segment(&mut session, &cloud);
     let mut with_holes = cloud.clone();
@@ -234,7 +221,7 @@ fn points_that_are_not_finite_change_nothing_for_the_others() {
 #[test]
 fn the_world_lattice_keeps_labels_when_the_cloud_grows() {
     let model = model(&params(18), InputFeatures::Ones);
-    let cloud = points(19, 400);
+    let cloud = surface_points(19, 400);
     let mut grown = cloud.clone();
     grown.push([-333.37, 251.13, -77.71]);
     let mut session = ready(&model, 2);
@@ -279,7 +266,7 @@ fn units_axes_pose_and_interleaved_layouts() {
 #[test]
 fn a_kept_trunk_answers_for_other_words() {
     let model = model(&params(30), InputFeatures::Ones);
-    let clouds = [points(31, 300), points(32, 100)];
+    let clouds = [surface_points(31, 300), surface_points(32, 100)];
     let views: Vec<Cloud<'_>> = clouds.iter().map(|c| Cloud::from_xyz(c)).collect();
     let words = vocabulary();
     let rows = words.embeddings()[0].rows[DIM..4 * DIM].to_vec();
@@ -307,7 +294,7 @@ fn a_kept_trunk_answers_for_other_words() {
 #[test]
 fn augmented_passes() {
     let model = model(&params(22), InputFeatures::Ones);
-    let cloud = points(23, 300);
+    let cloud = surface_points(23, 300);
     let mut session = ready(&model, 2);
     let cosine =
         |augmentation| SegmentOptions { similarity: Similarity::Cosine, augmentation, ..SegmentOptions::default() };

@@ -279,6 +279,19 @@ pub fn surface_coordinates(seed: u64, n: usize) -> Vec<Coordinate> {
     })
 }
 
+/// Points of [`surface_coordinates`] in metres, one to three per voxel of 2 cm, in random order.
+pub fn surface_points(seed: u64, voxels: usize) -> Vec<[f32; 3]> {
+    let mut random = Generator::new(seed);
+    let mut points = Vec::new();
+    for [_, x, y, z] in surface_coordinates(seed, voxels) {
+        for _ in 0..1 + random.below(3) {
+            points.push([x, y, z].map(|c| ((f64::from(c) + random.range(0.05, 0.95)) * 0.02) as f32));
+        }
+    }
+    shuffle(seed, &mut points);
+    points
+}
+
 /// `n` voxels of batch 0 strewn over a cube of which they fill a twentieth: most have few neighbours or none.
 pub fn scattered(seed: u64, n: usize) -> Vec<Coordinate> {
     let mut random = Generator::new(seed);

@@ -2,9 +2,10 @@
 
 use super::oracle::{Coordinate, Matrix, Oracle, Params};
 use openvocab3d::backend::cpu::{CpuLevel, CpuOptions};
-use openvocab3d::backend::{Control, FeatureSpace, Precision};
+use openvocab3d::backend::{Backend, Control, FeatureSpace, Input, Job, Precision};
 use openvocab3d::model::weights::{StateDict, Weight};
 use openvocab3d::model::{Graph, InputFeatures, Model, Provenance, TextSpace};
+use openvocab3d::plan::Plan;
 use openvocab3d::session::Session;
 use std::sync::Arc;
 
@@ -54,6 +55,20 @@ pub fn best() -> CpuLevel {
 /// Text-space or trunk features of ready-made voxels.
 pub fn forward(session: &mut Session, rows: &[Coordinate], features: Option<&[f32]>, space: FeatureSpace) -> Vec<f32> {
     session.forward(rows, features, space, Control::default()).unwrap().features
+}
+
+/// What the last step of `plan` writes: `[rows, channels]`.
+pub fn trunk(backend: &dyn Backend, plan: &Plan, rows: &[Coordinate], features: Option<&[f32]>) -> Vec<f32> {
+    let job = Job {
+        plan,
+        input: Input::Coordinates { rows, features },
+        scores: None,
+        features: Some(FeatureSpace::Trunk),
+        keep_trunk: false,
+        memory_budget: None,
+        control: Control::default(),
+    };
+    backend.execute(&job).unwrap().features.unwrap().to_vec()
 }
 
 /// Matrix of ones for networks with constant input.

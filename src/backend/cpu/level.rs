@@ -1,5 +1,6 @@
 //! CPU levels: which vector instructions the micro-kernels use, chosen once at run time.
 
+#[cfg(target_arch = "x86_64")]
 use super::simd::amx;
 use crate::backend::Precision;
 use crate::error::{Error, ErrorKind, Result};
@@ -41,9 +42,10 @@ impl CpuLevel {
             Self::Neon => cfg!(target_arch = "aarch64"),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Bf16 => Self::Avx512.is_available() && is_x86_feature_detected!("avx512bf16"),
+            #[cfg(target_arch = "x86_64")]
             Self::Amx => Self::Avx512Bf16.is_available() && amx::is_usable(),
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 | Self::Avx512 | Self::Avx512Bf16 => false,
+            Self::Avx2 | Self::Avx512 | Self::Avx512Bf16 | Self::Amx => false,
         }
     }
 

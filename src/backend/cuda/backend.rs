@@ -4,12 +4,14 @@ use super::context::{Context, Stream};
 use super::execute::{self, DeviceMemory, Target};
 use super::head::DeviceHead;
 use super::kernels::Kernels;
+use super::profile::{KernelTime, Profile};
 use crate::arena::Arena;
 use crate::backend::pool::Pool;
 use crate::backend::{Backend, HeadMatrix, Job, Outcome, PreparedHead, Query, Scores, devices};
 use crate::error::{Error, ErrorKind, Result};
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Runs plans on a CUDA device: FP16 features and weights, FP32 sums.
 #[derive(Debug)]
@@ -23,6 +25,9 @@ pub struct CudaBackend {
     stream: Stream,
     /// The thread that tasks of the session run on.
     pool: Pool,
+    profiling: AtomicBool,
+    /// Of the last run that was profiled.
+    kernel_times: Mutex<Vec<KernelTime>>,
 }
 
 impl CudaBackend {
@@ -38,11 +43,32 @@ impl CudaBackend {
         let stream = Stream::new(&context)?;
         let name = device.name.clone();
         let (memory, arena) = (Mutex::default(), Arena::keeping());
-        Ok(Self { ordinal, name, kernels, memory, arena, stream, pool: Pool::new(1)? })
+        Ok(Self {
+            ordinal,
+            name,
+            kernels,
+            memory,
+            arena,
+            stream,
+            pool: Pool::new(1)?,
+            profiling: AtomicBool::new(false),
+            kernel_times: Mutex::default(),
+        })
     }
 
-    fn target(&self) -> Target<'_> {
-        Target { ordinal: self.ordinal, kernels: &self.kernels, stream: &self.stream, arena: &self.arena }
+    /// Whether runs from now on note what each of their kernels takes, which makes them slower.
+    pub fn set_profiling(&self, on: bool) {
+        self.profiling.store(on, Ordering::Relaxed);
+    }
+
+    /// What the kernels of the last such run took.
+    pub fn kernel_times(&self) -> Vec<KernelTime> {
+        self.kernel_times.lock().clone()
+    }
+
+    fn target<'a>(&'a self, profile: Option<&'a Profile>) -> Target<'a> {
+        let Self { ordinal, kernels, stream, arena, .. } = self;
+        Target { ordinal: *ordinal, kernels, stream, arena, profile }
     }
 
     /// Calls `run` with the session's memory.
@@ -67,11 +93,16 @@ impl Backend for CudaBackend {
     }
 
     fn execute(&self, job: &Job<'_>) -> Result<Outcome> {
-        self.with_memory(|memory| execute::execute(self.target(), job, memory))
+        let profile = self.profiling.load(Ordering::Relaxed).then(Profile::default);
+        let outcome = self.with_memory(|memory| execute::execute(self.target(profile.as_ref()), job, memory))?;
+        if let Some(profile) = profile {
+            *self.kernel_times.lock() = profile.kernels(&outcome.stages)?;
+        }
+        Ok(outcome)
     }
 
     fn query(&self, query: &Query<'_>) -> Result<Scores> {
-        self.with_memory(|memory| execute::query(self.target(), query, memory))
+        self.with_memory(|memory| execute::query(self.target(None), query, memory))
     }
 
     fn spawn(&self, task: Box<dyn FnOnce() + Send>) {

@@ -10,6 +10,14 @@ use crate::error::Result;
 use cudarc::driver::{result, sys};
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// A number that the driver tells of `device`.
+fn attribute(device: sys::CUdevice, which: sys::CUdevice_attribute) -> Result<u32> {
+    // SAFETY: callers have the handle from the driver.
+    let value = unsafe { result::device::get_attribute(device, which) };
+    value.map(|value| value as u32).map_err(|error| failure(error, "asking for an attribute of the device"))
+}
 
 /// A device's primary context, held for as long as anything of it lives.
 #[derive(Debug)]
@@ -31,11 +39,8 @@ impl Context {
         use sys::CUdevice_attribute as Attribute;
         let driver = Driver::get()?.version();
         let device = handle(ordinal).map_err(|error| failure(error, "finding the device"))?;
-        // SAFETY: the driver just gave the handle of the device.
-        let attribute = |which| unsafe { result::device::get_attribute(device, which) };
-        let attribute = |which| attribute(which).map_err(|error| failure(error, "asking for the compute capability"));
-        let major = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)? as u32;
-        let minor = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)? as u32;
+        let major = attribute(device, Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
+        let minor = attribute(device, Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
         let mut context = std::ptr::null_mut();
         // SAFETY: a place for the handle; retained once here, released once when dropped.
         check(unsafe { sys::cuDevicePrimaryCtxRetain(&raw mut context, device) }, "opening the device")?;
@@ -45,6 +50,11 @@ impl Context {
     /// The device's compute capability.
     pub fn capability(&self) -> Capability {
         self.capability
+    }
+
+    /// The device's number of multiprocessors.
+    pub fn multiprocessors(&self) -> Result<u32> {
+        attribute(self.device, sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
     }
 
     /// The version of the driver, as [`Driver::version`].
@@ -171,14 +181,14 @@ impl Event {
         check(unsafe { sys::cuEventRecord(self.event, stream.stream) }, "marking a stage")
     }
 
-    /// Milliseconds from this mark to `later`; both must have been reached.
-    pub fn until(&self, later: &Self) -> Result<f32> {
+    /// The time from this mark to `later`; both must have been reached.
+    pub fn until(&self, later: &Self) -> Result<Duration> {
         let _entered = self.context.enter()?;
         let mut milliseconds = 0.0;
         // SAFETY: a place for the time and two live events of the context that is current.
         let measured = unsafe { sys::cuEventElapsedTime(&raw mut milliseconds, self.event, later.event) };
-        check(measured, "reading a stage's time")?;
-        Ok(milliseconds)
+        check(measured, "reading a time")?;
+        Ok(Duration::from_secs_f32(milliseconds.max(0.0) / 1000.0))
     }
 }
 

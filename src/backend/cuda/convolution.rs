@@ -18,8 +18,8 @@ use half::f16;
 pub(super) const TILE_ROWS: usize = 128;
 /// Widths of the convolution kernels' column tiles.
 pub(super) const WIDTHS: [usize; 4] = [32, 64, 96, 128];
-/// Blocks that a launch should have, two for each multiprocessor of a large device; the same for all, so that sums do not
-/// depend on the device's size.
+/// Blocks that a launch with splits has at most, two for each multiprocessor of a large device, which is what fits there at
+/// one time; the same for all, so that sums do not depend on the device's size.
 const BLOCKS: usize = 264;
 /// Most parts the steps of a tile are split into, and the fewest steps of a part.
 const MAX_SPLITS: usize = 8;
@@ -219,7 +219,7 @@ impl DeviceConvolution {
         let offsets = if matches!(self.geometry, Geometry::Transposed { .. }) { 1 } else { self.geometry.volume() };
         let steps = offsets * self.main.slabs() + self.shortcut.as_ref().map_or(0, DeviceProduct::slabs);
         let blocks = rows.div_ceil(TILE_ROWS) * self.tiles.count;
-        BLOCKS.div_ceil(blocks.max(1)).min(steps / MIN_STEPS).clamp(1, MAX_SPLITS)
+        (BLOCKS / blocks.max(1)).min(steps / MIN_STEPS).clamp(1, MAX_SPLITS)
     }
 
     /// Floats that the sums of splits need.
@@ -258,7 +258,7 @@ impl DeviceConvolution {
         };
         // SAFETY: tensors of `[rows of their level, stride]`, a map of the output's rows, weights and factors as packed for
         // these tiles, `partial_len` floats for the splits.
-        unsafe { launch(queue, &descriptor, self.tiles, rows, splits) }
+        unsafe { launch(queue, &descriptor, self.tiles, rows, splits, self.work(&operands.counts, 0).bytes as usize) }
     }
 
     /// What it has to do at least, `pairs` being those of its map.
@@ -295,7 +295,7 @@ fn kernel(kernels: &Kernels, width: usize) -> Result<&Function> {
     }
 }
 
-/// Launches `descriptor` for `rows` rows, and the sum over its splits.
+/// Launches `descriptor`, which moves `bytes` at least, for `rows` rows, and the sum over its splits.
 ///
 /// # Safety
 /// Everything that the descriptor names has the size that the kernels' struct asks for.
@@ -305,17 +305,19 @@ pub(super) unsafe fn launch(
     tiles: ColumnTiles,
     rows: usize,
     splits: usize,
+    bytes: usize,
 ) -> Result<()> {
     let grid = (tiles_for(rows, TILE_ROWS)?, tiles.count as u32, splits as u32);
     let (columns, parts) = (tiles.columns() as u32, splits as u32);
     // SAFETY: the caller vouches for the descriptor.
     unsafe {
-        queue.launch(kernel(queue.kernels, tiles.width)?, grid, &[Argument::of(descriptor)])?;
+        queue.launch(kernel(queue.kernels, tiles.width)?, grid, bytes, &[Argument::of(descriptor)])?;
         if splits > 1 {
             let items = rows * (descriptor.stride as usize / 8);
             let arguments = [Argument::of(descriptor), Argument::of(&columns), Argument::of(&parts)];
             let blocks = tiles_for(items, super::kernels::FEW_THREADS as usize)?;
-            queue.launch(&queue.kernels.convolution_finish, (blocks, 1, 1), &arguments)?;
+            let moved = rows * (splits * tiles.columns() * size_of::<f32>() + 2 * descriptor.stride as usize);
+            queue.launch(&queue.kernels.convolution_finish, (blocks, 1, 1), moved, &arguments)?;
         }
     }
     Ok(())

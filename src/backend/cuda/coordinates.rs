@@ -179,15 +179,16 @@ impl Points {
         let (at, limits, bits) = (places.address(), bounds.address(), points.sort.bits.address());
         let (keys, values) = (points.sort.keys[0].address(), points.sort.values[0].address());
         let number = clouds.len() as u32;
+        let read = packed.iter().map(|rows| rows.bytes().len()).sum::<usize>();
         let kernels = queue.kernels;
         // SAFETY: one placement and one bounds per cloud, positions of as many bytes as each placement's count and stride
         // tell, room for a key and a number per point of all clouds.
         unsafe {
-            queue.launch(&kernels.cell_bounds, grid, &[Argument::of(&at), Argument::of(&limits)])?;
+            queue.launch(&kernels.cell_bounds, grid, read, &[Argument::of(&at), Argument::of(&limits)])?;
             let arguments = [Argument::of(&at), Argument::of(&limits), Argument::of(&bits), Argument::of(&number)];
-            queue.launch(&kernels.cell_shift, (blocks_for(clouds.len())?, 1, 1), &arguments)?;
+            queue.launch(&kernels.cell_shift, (blocks_for(clouds.len())?, 1, 1), bounds.bytes(), &arguments)?;
             let arguments = [Argument::of(&at), Argument::of(&limits), Argument::of(&keys), Argument::of(&values)];
-            queue.launch(&kernels.point_keys, grid, &arguments)?;
+            queue.launch(&kernels.point_keys, grid, read + points.sort.bytes(), &arguments)?;
         }
         points.count_voxels(queue)?;
         let bounds = bounds.download(clouds.len(), queue.stream)?;
@@ -232,9 +233,14 @@ impl Points {
         // SAFETY: the sorted keys, a count per tile and level, and a count per level.
         unsafe {
             let arguments = [Argument::of(&sorted), Argument::of(&levels)];
-            queue.launch(&queue.kernels.level_count, (sorted.tiles, 1, 1), &arguments)?;
+            queue.launch(&queue.kernels.level_count, (sorted.tiles, 1, 1), self.sort.keys[0].bytes(), &arguments)?;
             let arguments = [Argument::of(&sorted), Argument::of(&counts)];
-            queue.launch(&queue.kernels.level_offsets, (MAX_LEVELS as u32, 1, 1), &arguments)?;
+            queue.launch(
+                &queue.kernels.level_offsets,
+                (MAX_LEVELS as u32, 1, 1),
+                2 * self.tile_counts.bytes(),
+                &arguments,
+            )?;
         }
         self.device_counts.download_into(&mut self.counts, queue.stream)
     }
@@ -359,19 +365,24 @@ impl LevelArrays {
         let (sorted, table, kernels) = (points.sorted_points()?, self.table, queue.kernels);
         let (starts, voxels) = (points.starts.address(), points.voxel_of_point.address());
         let of_level = |level: usize, per_voxel: usize| blocks_for(self.counts[level] as usize * per_voxel);
+        let rows = |levels: &[u32]| levels.iter().map(|&count| count as usize).sum::<usize>();
+        // Keys and numbers of the points to voxels of points, starts and what `LevelSlots` has of every voxel; keys to words.
+        let written = 16 * points.count + 4 * points.voxels() + 20 * rows(&self.counts);
+        let occupied = 8 * (rows(&self.counts) + rows(&self.counts[2..]));
         // SAFETY: `LevelSlots::plan` gave every array a row per voxel of all levels, `around` one per voxel of levels 2
         // and coarser; starts and voxels have one entry per point. A level's neighbours are read after the coarser ones'.
         unsafe {
             let arguments = [Argument::of(&sorted), Argument::of(&table), Argument::of(&starts), Argument::of(&voxels)];
-            queue.launch(&kernels.level_write, (sorted.tiles, 1, 1), &arguments)?;
+            queue.launch(&kernels.level_write, (sorted.tiles, 1, 1), written, &arguments)?;
             let grid = (of_level(2, 1)?, self.levels as u32 - 2, 1);
-            queue.launch(&kernels.block_occupancy, grid, &[Argument::of(&table)])?;
+            queue.launch(&kernels.block_occupancy, grid, occupied, &[Argument::of(&table)])?;
             for level in (2..self.levels).rev() {
                 let searched = level + 2 >= self.levels;
                 let kernel = if searched { &kernels.search_neighbours } else { &kernels.block_neighbours };
                 let number = level as u32;
                 let arguments = [Argument::of(&table), Argument::of(&number)];
-                queue.launch(kernel, (of_level(level, NEIGHBOURS)?, 1, 1), &arguments)?;
+                let bytes = size_of::<u32>() * NEIGHBOURS * self.counts[level] as usize;
+                queue.launch(kernel, (of_level(level, NEIGHBOURS)?, 1, 1), bytes, &arguments)?;
             }
         }
         Ok(())

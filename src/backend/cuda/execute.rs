@@ -9,6 +9,7 @@ use super::head::{DeviceLinear, FeatureSlots, HeadRun, ScoreSlots, TrunkView, he
 use super::kernels::{Kernels, Queue};
 use super::maps::{MapSlots, Maps};
 use super::prepared::{DeviceNetwork, DeviceStep};
+use super::profile::Profile;
 use super::stem::{enqueue_voxel_features, point_features};
 use super::weights::stride_of;
 use crate::arena::Arena;
@@ -57,11 +58,13 @@ pub(super) struct Target<'a> {
     pub(super) stream: &'a Stream,
     /// Where results on the host go.
     pub(super) arena: &'a Arena,
+    /// Notes every launch, if there is one.
+    pub(super) profile: Option<&'a Profile>,
 }
 
 impl<'a> Target<'a> {
     fn queue(self) -> Queue<'a> {
-        Queue { kernels: self.kernels, stream: self.stream }
+        Queue { kernels: self.kernels, stream: self.stream, profile: self.profile }
     }
 }
 
@@ -92,7 +95,7 @@ pub(super) fn execute(target: Target<'_>, job: &Job<'_>, memory: &mut DeviceMemo
         _ => None,
     };
     let [quantise, levels_stage, maps_stage, head_stage, features_stage] = &*STAGES;
-    let mut clock = Clock::start(target.stream, job.control, &mut memory.events, planned)?;
+    let mut clock = Clock::start(queue, job.control, &mut memory.events, planned)?;
 
     job.check_budget(point_bytes(job.input.points())? as u64)?;
     let points = Points::sorted(queue, &mut memory.points, &job.input, plan.levels, arena)?;

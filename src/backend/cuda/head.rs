@@ -103,8 +103,10 @@ impl DeviceLinear {
     /// Puts the product into the queue; `rows`, `[1]` on the device, is the trunk's number of rows.
     fn enqueue(&self, queue: Queue<'_>, trunk: &TrunkView, rows: Span<u32>, output: u64, is_f32: bool) -> Result<()> {
         let descriptor = Descriptor { output, output_is_f32: u32::from(is_f32), ..self.descriptor(trunk, rows)? };
+        let value = if is_f32 { size_of::<f32>() } else { size_of::<f16>() };
+        let bytes = self.work(trunk.rows).bytes as usize + trunk.rows * descriptor.stride as usize * value;
         // SAFETY: the trunk has `rows` rows of the weights' channels; the caller gave an output row for each.
-        unsafe { launch(queue, &descriptor, self.tiles, trunk.rows, 1) }
+        unsafe { launch(queue, &descriptor, self.tiles, trunk.rows, 1, bytes) }
     }
 
     /// What `rows` rows of it have to do at least.
@@ -288,7 +290,8 @@ impl HeadRun<'_> {
         // a label and score per row.
         unsafe {
             let arguments = [Argument::of(&descriptor), Argument::of(&of_columns), Argument::of(&best)];
-            queue.launch(kernel, grid, &arguments)?;
+            let bests = region.span(slots.best)?.bytes();
+            queue.launch(kernel, grid, linear.work(slots.rows).bytes as usize + bests, &arguments)?;
             let arguments = [
                 Argument::of(&best),
                 Argument::of(&count),
@@ -297,7 +300,8 @@ impl HeadRun<'_> {
                 Argument::of(&labels),
                 Argument::of(&scores),
             ];
-            queue.launch(&kernels.head_labels, (tiles_for(slots.rows, FEW_THREADS as usize)?, 1, 1), &arguments)
+            let grid = (tiles_for(slots.rows, FEW_THREADS as usize)?, 1, 1);
+            queue.launch(&kernels.head_labels, grid, bests + 8 * slots.rows, &arguments)
         }
     }
 
@@ -342,9 +346,11 @@ impl HeadRun<'_> {
                 temperature: scoring.temperature.unwrap_or(0.0),
             };
             let blocks = tiles_for(rows, FEW_THREADS as usize / 32)?;
+            let kept_prompts = if request.prompt_scores { head.prompts } else { 0 };
+            let numbers = rows * (rank.stride as usize + scoring.labels + kept_prompts + 2 * k);
             // SAFETY: a row of products, of label scores and, if asked for, of prompt scores per row of the block; places
             // for the best labels of its rows.
-            unsafe { queue.launch(&queue.kernels.head_rank, (blocks, 1, 1), &[Argument::of(&rank)])? };
+            unsafe { queue.launch(&queue.kernels.head_rank, (blocks, 1, 1), 4 * numbers, &[Argument::of(&rank)])? };
             if request.logits {
                 let width = scoring.labels;
                 labels.download_into(&mut scores.logits[begin * width..][..rows * width], queue.stream)?;
@@ -374,8 +380,9 @@ impl HeadRun<'_> {
             Argument::of(&scores),
         ];
         let blocks = tiles_for(slots.points * request.top_k, FEW_THREADS as usize)?;
+        let bytes = 4 * slots.points + 8 * request.top_k * (slots.rows + slots.points);
         // SAFETY: `top_k` labels and scores per voxel and per point; every point's voxel is one of the rows or none.
-        unsafe { queue.launch(&queue.kernels.head_lift, (blocks, 1, 1), &arguments) }
+        unsafe { queue.launch(&queue.kernels.head_lift, (blocks, 1, 1), bytes, &arguments) }
     }
 }
 

@@ -51,7 +51,7 @@ pub fn coordinate_tables(
     let context = Context::new(ordinal)?;
     let stream = Stream::new(&context)?;
     let kernels = Kernels::load(&context)?;
-    let queue = Queue { kernels: &kernels, stream: &stream };
+    let queue = Queue { kernels: &kernels, stream: &stream, profile: None };
     let (mut first, mut second) = (Region::new(&context)?, Region::new(&context)?);
     let arena = Arena::default();
     let points = Points::sorted(queue, &mut first, input, levels, &arena)?;

@@ -4,6 +4,7 @@ use super::context::{Context, Stream};
 use super::convolution::shared_bytes;
 use super::images::Images;
 use super::module::{Argument, Function, Grid, Module};
+use super::profile::Profile;
 use crate::error::{Error, Result};
 use std::sync::Arc;
 
@@ -31,7 +32,27 @@ macro_rules! kernels {
                 })
             }
         }
+
+        /// The blocks of every kernel of a run.
+        pub fn block_sizes() -> Vec<BlockSize> {
+            vec![$($(BlockSize {
+                kernel: concat!("ov3d_", stringify!($name)),
+                threads: $threads,
+                shared: 0 $(+ $shared)?,
+            },)*)*]
+        }
     };
+}
+
+/// How the blocks of a kernel are launched.
+#[derive(Debug, Clone, Copy)]
+pub struct BlockSize {
+    /// The kernel's name.
+    pub kernel: &'static str,
+    /// Threads of a block.
+    pub threads: u32,
+    /// Bytes of shared memory that a block is given beside what the kernel declares.
+    pub shared: u32,
 }
 
 kernels! {
@@ -89,16 +110,29 @@ kernels! {
 pub(super) struct Queue<'a> {
     pub(super) kernels: &'a Kernels,
     pub(super) stream: &'a Stream,
+    /// Notes every launch, if there is one.
+    pub(super) profile: Option<&'a Profile>,
 }
 
 impl Queue<'_> {
-    /// Launches `function`.
+    /// Launches `function`, which cannot do with moving less than `bytes` of memory: what it reads and what it writes, each
+    /// once.
     ///
     /// # Safety
     /// As for [`Function::launch`].
-    pub(super) unsafe fn launch(&self, function: &Function, grid: Grid, arguments: &[Argument<'_>]) -> Result<()> {
+    pub(super) unsafe fn launch(
+        &self,
+        function: &Function,
+        grid: Grid,
+        bytes: usize,
+        arguments: &[Argument<'_>],
+    ) -> Result<()> {
         // SAFETY: the caller vouches for the arguments.
-        unsafe { function.launch(grid, self.stream, arguments) }
+        let launch = || unsafe { function.launch(grid, self.stream, arguments) };
+        match self.profile {
+            Some(profile) => profile.around(function, self.stream, bytes, launch),
+            None => launch(),
+        }
     }
 }
 

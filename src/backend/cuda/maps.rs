@@ -168,10 +168,11 @@ impl Maps {
         let (from, to) = (levels.table, tables);
         let sorted = sort.values.map(|values| values.address());
         let buffer = sort.result()?.address();
+        // Per row: 8 bytes of the occupancy of its block, a key and a number; an order and a mask, and what the table has.
         // SAFETY: the levels' arrays are written; keys, rows and masks have a place per row of all maps, the table one per
         // offset and row of each map, which begins where `tables` says.
         unsafe {
-            queue.launch(&queue.kernels.map_keys, grid, &[Argument::of(&from), Argument::of(&to)])?;
+            queue.launch(&queue.kernels.map_keys, grid, 20 * slots.rows, &[Argument::of(&from), Argument::of(&to)])?;
             sort.enqueue(queue)?;
             let [first, second] = &sorted;
             let arguments = [
@@ -181,7 +182,7 @@ impl Maps {
                 Argument::of(second),
                 Argument::of(&buffer),
             ];
-            queue.launch(&queue.kernels.map_tables, grid, &arguments)?;
+            queue.launch(&queue.kernels.map_tables, grid, 8 * slots.rows + table.bytes(), &arguments)?;
         }
         Ok(Self { maps, pairs })
     }

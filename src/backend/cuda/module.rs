@@ -90,6 +90,11 @@ impl<'a> Argument<'a> {
 pub type Grid = (u32, u32, u32);
 
 impl Function {
+    /// The kernel's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Lets blocks have up to `bytes` of shared memory beside what the kernel declares.
     pub fn with_shared(mut self, bytes: u32) -> Result<Self> {
         use sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as LIMIT;

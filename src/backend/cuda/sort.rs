@@ -96,6 +96,11 @@ impl SortSlots {
 }
 
 impl Sort {
+    /// Bytes of the keys and values, once.
+    pub(super) fn bytes(&self) -> usize {
+        self.items * (size_of::<u64>() + size_of::<u32>())
+    }
+
     /// Which of the two buffers holds the result, `[1]`.
     pub(super) fn result(&self) -> Result<Span<u32>> {
         self.plan.part(PLAN - 1, 1)
@@ -118,16 +123,23 @@ impl Sort {
         };
         let (bits, plan) = (self.bits.address(), self.plan.address());
         // SAFETY: a `KeyBits` and a plan of `PLAN` numbers, as the kernel takes them.
-        unsafe { queue.launch(&kernels.sort_plan, (1, 1, 1), &[Argument::of(&bits), Argument::of(&plan)])? };
+        unsafe { queue.launch(&kernels.sort_plan, (1, 1, 1), 0, &[Argument::of(&bits), Argument::of(&plan)])? };
+        // No sort can do with less than one pass, however many this one needs.
+        let least = 2 * self.bytes();
         for pass in 0..PASSES {
             buffers.pass = pass;
             let arguments = [Argument::of(&buffers)];
             // SAFETY: `SortSlots::plan` gave every buffer the size that the kernels' struct asks for; one block per tile
             // writes counts of its own tile, one per digit those of its digit.
             unsafe {
-                queue.launch(&kernels.sort_count, (tiles, 1, 1), &arguments)?;
-                queue.launch(&kernels.sort_offsets, (if tiles > 0 { DIGITS as u32 } else { 0 }, 1, 1), &arguments)?;
-                queue.launch(&kernels.sort_scatter, (tiles, 1, 1), &arguments)?;
+                queue.launch(&kernels.sort_count, (tiles, 1, 1), 0, &arguments)?;
+                queue.launch(
+                    &kernels.sort_offsets,
+                    (if tiles > 0 { DIGITS as u32 } else { 0 }, 1, 1),
+                    0,
+                    &arguments,
+                )?;
+                queue.launch(&kernels.sort_scatter, (tiles, 1, 1), if pass == 0 { least } else { 0 }, &arguments)?;
             }
         }
         Ok(())

@@ -132,12 +132,13 @@ impl DeviceStem {
             stride: stride as u32,
             reserved: 0,
         };
-        let kernels = queue.kernels;
+        let (kernels, voxels) = (queue.kernels, levels.counts[0] as usize);
         let kernel = if self.channels == 0 { &kernels.stem_ones } else { &kernels.stem_features };
-        let grid = (tiles_for(levels.counts[0] as usize, TILE)?, stride.div_ceil(32) as u32, 1);
+        let grid = (tiles_for(voxels, TILE)?, stride.div_ceil(32) as u32, 1);
+        let bytes = self.work(voxels as u64, 0).bytes as usize + voxels * size_of::<u64>();
         // SAFETY: the levels are written; weights and shift as the kernel's struct says, an output row and, if there are
         // channels, a row of features per voxel.
-        unsafe { queue.launch(kernel, grid, &[Argument::of(&levels.table), Argument::of(&descriptor)]) }
+        unsafe { queue.launch(kernel, grid, bytes, &[Argument::of(&levels.table), Argument::of(&descriptor)]) }
     }
 
     /// What it has to do at least, with `pairs` neighbours met.
@@ -190,6 +191,11 @@ pub(super) fn enqueue_voxel_features(
     // SAFETY: the voxels' arrays are written; features have a row per point, the output one per voxel.
     unsafe {
         let grid = (blocks_for(points.voxels())?, 1, 1);
-        queue.launch(&queue.kernels.voxel_features, grid, &[Argument::of(&descriptor)])
+        queue.launch(
+            &queue.kernels.voxel_features,
+            grid,
+            features.bytes() + output.bytes(),
+            &[Argument::of(&descriptor)],
+        )
     }
 }

@@ -4,6 +4,7 @@ mod ceilings;
 mod compare;
 mod machine;
 mod measure;
+mod parity;
 mod pictures;
 mod record;
 mod table;
@@ -26,10 +27,15 @@ use std::path::PathBuf;
 /// is the time of the useful multiply-adds at the GEMM rate plus that of the weights' bytes at the copy rate; `/bound` is
 /// how many times as long the median took. Without CLOUD a scene is generated; without --model the network has random
 /// weights, which take the same time.
+///
+/// On a CUDA device (--device cuda:0) the results are first compared with the CPU's, and a difference beyond what FP16
+/// explains is an error; the ceilings are the device's tensor cores and its memory, the bound of a stage is the larger of
+/// its multiply-adds at the one rate and its bytes at the other, and every kernel has a line.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   ov3d bench                                               # MinkUNet18A on a generated room of 100,000 voxels
   ov3d bench --scene lidar --voxels 60k --threads 1,2 --layers
+  ov3d bench --device cuda:0 --layers --json h200.json     # parity with the CPU, every stage and every kernel
   ov3d bench scan.ply --model scannet.safetensors --json new.json --picture new.png
   ov3d bench --json before.json                            # ... change something ...
   ov3d bench --compare before.json                         # measures anew and compares
@@ -61,15 +67,22 @@ pub(crate) struct Args {
     /// Labels, with random embeddings
     #[arg(long, default_value_t = 20)]
     labels: usize,
+    /// Where to compute: cpu, cuda:0, cuda:1, ... or an index that `ov3d devices` lists
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// Leave out the comparison of a device's results with the CPU's
+    #[arg(long)]
+    no_parity: bool,
     /// Numbers of threads, one measurement each [default: 1 and all]
     #[arg(long, value_delimiter = ',')]
     threads: Vec<usize>,
     /// Vector instructions, such as avx2; `portable` is everywhere [default: the best this CPU has]
     #[arg(long)]
     level: Option<CpuLevel>,
-    /// What features and weights are multiplied in: f32 or bf16; both ceilings stay those of FP32
-    #[arg(long, default_value_t = Precision::F32)]
-    precision: Precision,
+    /// What features and weights are multiplied in on the CPU: f32 or bf16; both ceilings stay those of FP32
+    /// [default: f32; CUDA devices compute in f16]
+    #[arg(long)]
+    precision: Option<Precision>,
     /// Runs that do not count before those that do
     #[arg(long, default_value_t = 1)]
     warmup: usize,
@@ -145,10 +158,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         say!("wrote {}", path.display());
     }
     match (&earlier[..], &args.compare[..]) {
-        ([old, _], [a, b]) => compare::print(old, &record, [&name(a), &name(b)], args.layers),
-        ([old], [a]) => compare::print(old, &record, [&name(a), "this run"], args.layers),
-        _ => Ok(()),
+        ([old, _], [a, b]) => compare::print(old, &record, [&name(a), &name(b)], args.layers)?,
+        ([old], [a]) => compare::print(old, &record, [&name(a), "this run"], args.layers)?,
+        _ => (),
     }
+    if earlier.len() < 2 { parity::require(&record) } else { Ok(()) }
 }
 
 fn name(path: &std::path::Path) -> String {

@@ -32,7 +32,7 @@ impl EngineArgs {
 }
 
 /// The index of the device that `name` names.
-fn device_index(name: &str) -> Result<u32> {
+pub(crate) fn device_index(name: &str) -> Result<u32> {
     if name == "cpu" {
         return Ok(0);
     }

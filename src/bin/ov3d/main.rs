@@ -9,6 +9,7 @@ macro_rules! say {
     };
 }
 
+mod agreement;
 mod bench;
 mod convert;
 mod demo;

@@ -1,5 +1,6 @@
 //! `ov3d verify`: a model against stored inputs and outputs.
 
+use super::agreement::Agreement;
 use super::engine::EngineArgs;
 use super::formats;
 use super::progress::Progress;
@@ -80,42 +81,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         agreement.worst, args.tolerance
     );
     Err(Error::new(ErrorKind::Mismatch, message))
-}
-
-/// How near two sets of rows are; a value that is not finite makes every measure the worst possible.
-struct Agreement {
-    /// Largest relative L2 error of a row.
-    worst: f64,
-    /// Relative L2 error over all rows.
-    overall: f64,
-    /// Smallest cosine between a row and its expectation.
-    cosine: f64,
-}
-
-impl Agreement {
-    fn of<'a>(pairs: impl Iterator<Item = (&'a [f32], &'a [f32])>) -> Self {
-        let mut this = Self { worst: 0.0, overall: 0.0, cosine: 1.0 };
-        let (mut error_sum, mut norm_sum) = (0.0, 0.0);
-        for (got, want) in pairs {
-            let sum = |term: &dyn Fn(f64, f64) -> f64| -> f64 {
-                got.iter().zip(want).map(|(&g, &w)| term(f64::from(g), f64::from(w))).sum()
-            };
-            let (error, norm) = (sum(&|g, w| (g - w) * (g - w)), sum(&|_, w| w * w));
-            let (length, dot) = (sum(&|g, _| g * g), sum(&|g, w| g * w));
-            error_sum += error;
-            norm_sum += norm;
-            this.worst = worse(this.worst, (error / norm.max(f64::MIN_POSITIVE)).sqrt());
-            let cosine = dot / (length * norm).sqrt().max(f64::MIN_POSITIVE);
-            this.cosine = if norm > 0.0 { -worse(-this.cosine, -cosine) } else { this.cosine };
-        }
-        this.overall = worse(0.0, (error_sum / norm_sum.max(f64::MIN_POSITIVE)).sqrt());
-        this
-    }
-}
-
-/// The larger value; NaN counts as infinite.
-fn worse(a: f64, b: f64) -> f64 {
-    if b.is_nan() { f64::INFINITY } else { a.max(b) }
 }
 
 fn read_coordinates(path: &Path) -> Result<Vec<[i32; 4]>> {

@@ -101,6 +101,7 @@ impl RowProduct<'_> {
     /// Adds the product of every pair. Each output row may occur once in `pairs`.
     #[allow(unsafe_code, reason = "calls into code for instructions that only some CPUs have")]
     pub(super) fn accumulate(&mut self, arithmetic: Arithmetic, pairs: Pairs<'_>) {
+        #[cfg(target_arch = "x86_64")]
         use CpuLevel::{Avx2, Avx512, Avx512Bf16};
         use Precision::{Bf16, F32};
         self.check(arithmetic, pairs);

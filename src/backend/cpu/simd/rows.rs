@@ -16,15 +16,14 @@ pub(in crate::backend::cpu) fn round(
     words: &mut [f32],
     strides: [usize; 2],
 ) {
-    // SAFETY: a level is only chosen after CpuLevel::require found its instructions on this CPU.
-    unsafe {
-        match level {
-            #[cfg(target_arch = "x86_64")]
-            CpuLevel::Avx512Bf16 | CpuLevel::Amx => round_avx512(sums, residual, relu, words, strides),
-            #[cfg(target_arch = "x86_64")]
-            CpuLevel::Avx2 | CpuLevel::Avx512 => round_avx2(sums, residual, relu, words, strides),
-            _ => round_rows(sums, residual, relu, words, strides),
-        }
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a level is only chosen after CpuLevel::require found its instructions on this CPU.
+        CpuLevel::Avx512Bf16 | CpuLevel::Amx => unsafe { round_avx512(sums, residual, relu, words, strides) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above, for the instructions of these levels.
+        CpuLevel::Avx2 | CpuLevel::Avx512 => unsafe { round_avx2(sums, residual, relu, words, strides) },
+        _ => round_rows(sums, residual, relu, words, strides),
     }
 }
 
@@ -36,15 +35,16 @@ pub(in crate::backend::cpu) fn look_up(
     entries: &[u32],
     sums: &mut [f32],
 ) {
-    // SAFETY: a level is only chosen after CpuLevel::require found its instructions on this CPU.
-    unsafe {
-        match level {
-            #[cfg(target_arch = "x86_64")]
-            CpuLevel::Avx512 | CpuLevel::Avx512Bf16 | CpuLevel::Amx => look_up_avx512(shift, table, entries, sums),
-            #[cfg(target_arch = "x86_64")]
-            CpuLevel::Avx2 => look_up_avx2(shift, table, entries, sums),
-            _ => look_up_row(shift, table, entries, sums),
-        }
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a level is only chosen after CpuLevel::require found its instructions on this CPU.
+        CpuLevel::Avx512 | CpuLevel::Avx512Bf16 | CpuLevel::Amx => unsafe {
+            look_up_avx512(shift, table, entries, sums)
+        },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above, for the instructions of this level.
+        CpuLevel::Avx2 => unsafe { look_up_avx2(shift, table, entries, sums) },
+        _ => look_up_row(shift, table, entries, sums),
     }
 }
 

@@ -94,6 +94,7 @@ fn differences(old: &Record, new: &Record) {
     };
     let network = |r: &Record| format!("{} {} with {} labels", r.network.name, r.network.source, r.network.labels);
     compare("ov3d", old.ov3d_version.clone(), new.ov3d_version.clone());
+    compare("the device", old.engine.device.clone(), new.engine.device.clone());
     compare("the CPU", old.machine.cpu.clone(), new.machine.cpu.clone());
     compare("the level", old.engine.level.clone(), new.engine.level.clone());
     compare("the precision", old.engine.precision.clone(), new.engine.precision.clone());
@@ -113,12 +114,12 @@ fn differences(old: &Record, new: &Record) {
 /// Says so if the machine's own ceilings were others.
 fn machine_change(old: &Record, new: &Record, threads: usize) {
     let (Some(old), Some(new)) = (old.ceilings_of(threads), new.ceilings_of(threads)) else { return };
-    let ratios = [
-        ("FMA", new.fma_gflops.best / old.fma_gflops.best),
-        ("GEMM", new.gemm_gflops.best / old.gemm_gflops.best),
+    let mut ratios = vec![
+        (new.peak_name(), new.fma_gflops.best / old.fma_gflops.best),
         ("copy", new.copy_gigabytes_per_second.best / old.copy_gigabytes_per_second.best),
     ];
-    let texts = ratios.map(|(name, ratio)| format!("{name} {ratio:.2}"));
+    ratios.extend(new.gemm_gflops.zip(old.gemm_gflops).map(|(new, old)| ("GEMM", new.best / old.best)));
+    let texts: Vec<String> = ratios.iter().map(|(name, ratio)| format!("{name} {ratio:.2}")).collect();
     let steady = ratios.iter().all(|(_, ratio)| 100.0 * (ratio - 1.0).abs() <= STEADY_PERCENT);
     let warning = if steady { "" } else { "; the machine itself was not the same: measure both again" };
     say!("  ceilings, new/old: {}{warning}", texts.join(", "));

@@ -1,12 +1,15 @@
 //! The measurement: for each number of threads ceilings, runs on every cloud, ceilings again.
 
-use super::ceilings::{Meter, Rates};
+use super::ceilings::{Effort, Meter, Rates};
+use super::parity::Parity;
 use super::record::{Engine, MemoryUse, Record, Sample};
 use super::workload::{self, Source, Weights, Workload};
 use super::{Args, SceneArg, machine, table};
+use crate::engine::device_index;
 use crate::progress::Progress;
 use openvocab3d::backend::cpu::{CpuBackend, CpuLevel, CpuOptions};
-use openvocab3d::backend::{Backend, Control, Precision, Stage};
+use openvocab3d::backend::cuda::{CudaBackend, KernelTime};
+use openvocab3d::backend::{Backend, Control, Device, Precision, Stage, devices, open};
 use openvocab3d::cloud::Scene;
 use openvocab3d::session::Session;
 use openvocab3d::{Error, Result};
@@ -15,46 +18,99 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// What runs the network.
-struct EngineChoice {
-    level: CpuLevel,
-    precision: Precision,
+enum EngineChoice {
+    Cpu { level: CpuLevel, precision: Precision },
+    Cuda { ordinal: u32, device: &'static Device },
+}
+
+/// A backend, also as what it is if it is one of a device.
+struct Opened {
+    backend: Arc<dyn Backend>,
+    cuda: Option<Arc<CudaBackend>>,
 }
 
 impl EngineChoice {
     fn new(args: &Args) -> Result<Self> {
-        let level = args.level.map_or_else(|| CpuLevel::detect(args.precision), Ok)?;
-        level.require()?;
-        Ok(Self { level, precision: args.precision })
+        let index = device_index(&args.device)?;
+        if index == 0 {
+            let precision = args.precision.unwrap_or_default();
+            let level = args.level.map_or_else(|| CpuLevel::detect(precision), Ok)?;
+            level.require()?;
+            return Ok(Self::Cpu { level, precision });
+        }
+        let device = devices().get(index as usize).and_then(|device| Some((device.cuda_ordinal?, device)));
+        let Some((ordinal, device)) = device.filter(|(_, device)| device.obstacle.is_none()) else {
+            // The error says why.
+            return Err(open("--device", index, None, None)
+                .err()
+                .unwrap_or_else(|| Error::internal("a device without name")));
+        };
+        if args.level.is_some() || args.precision.is_some() || !args.threads.is_empty() {
+            let message = "--level, --precision and --threads are the CPU's; leave them out with a CUDA device";
+            return Err(Error::argument(message));
+        }
+        Ok(Self::Cuda { ordinal, device })
     }
 
-    fn backend(&self, threads: usize) -> Result<Arc<dyn Backend>> {
-        let options = CpuOptions { threads: Some(threads), level: Some(self.level), precision: self.precision };
-        Ok(Arc::new(CpuBackend::new(options)?))
+    fn open(&self, threads: usize) -> Result<Opened> {
+        match *self {
+            Self::Cpu { level, precision } => {
+                let options = CpuOptions { threads: Some(threads), level: Some(level), precision };
+                Ok(Opened { backend: Arc::new(CpuBackend::new(options)?), cuda: None })
+            }
+            Self::Cuda { ordinal, .. } => {
+                let backend = Arc::new(CudaBackend::new(ordinal)?);
+                Ok(Opened { backend: backend.clone(), cuda: Some(backend) })
+            }
+        }
+    }
+
+    fn meter(&self, threads: usize, effort: Effort) -> Result<Option<Meter>> {
+        match *self {
+            Self::Cpu { level, .. } => Meter::of_cpu(threads, level, effort),
+            Self::Cuda { ordinal, .. } => Meter::of_cuda(ordinal, effort),
+        }
+    }
+
+    /// The numbers of threads asked for, each once; a device is driven by one.
+    fn thread_counts(&self, args: &Args) -> Vec<usize> {
+        match self {
+            Self::Cuda { .. } => vec![1],
+            Self::Cpu { .. } if args.threads.is_empty() => distinct(&[1, machine::logical_cpus()]),
+            Self::Cpu { .. } => distinct(&args.threads),
+        }
     }
 
     fn weight_size(&self) -> u64 {
-        match self.precision {
-            Precision::F32 => 4,
-            Precision::Bf16 => 2,
+        match self {
+            Self::Cpu { precision: Precision::F32, .. } => 4,
+            Self::Cpu { precision: Precision::Bf16, .. } | Self::Cuda { .. } => 2,
         }
     }
 
     fn describe(&self) -> Engine {
-        Engine { device: "CPU".to_owned(), level: self.level.to_string(), precision: self.precision.to_string() }
+        match self {
+            Self::Cpu { level, precision } => {
+                Engine { device: "CPU".to_owned(), level: level.to_string(), precision: precision.to_string() }
+            }
+            Self::Cuda { ordinal, device } => {
+                let (major, minor) = device.capability.unwrap_or_default();
+                let name = format!("CUDA device {ordinal}, {}", device.name);
+                Engine { device: name, level: format!("sm_{major}{minor}"), precision: "f16".to_owned() }
+            }
+        }
     }
 }
 
-/// The numbers of threads, each once.
-fn thread_counts(args: &Args) -> Vec<usize> {
-    let mut counts = if args.threads.is_empty() { vec![1, machine::logical_cpus()] } else { args.threads.clone() };
+/// Each of `numbers` where it stands first.
+fn distinct(numbers: &[usize]) -> Vec<usize> {
     let mut seen = Vec::new();
-    counts.retain(|count| {
-        !seen.contains(count) && {
-            seen.push(*count);
-            true
+    numbers.iter().for_each(|number| {
+        if !seen.contains(number) {
+            seen.push(*number);
         }
     });
-    counts
+    seen
 }
 
 fn workloads(args: &Args, model_voxel_size: Option<f64>) -> Result<Vec<Workload>> {
@@ -91,7 +147,7 @@ pub(super) fn measure(args: &Args) -> Result<Record> {
     let Some(voxel_size) = workloads.first().map(|w| w.voxel_size) else {
         return Err(Error::argument("sizes is empty; give at least one, such as 100k"));
     };
-    let counts = thread_counts(args);
+    let counts = engine.thread_counts(args);
     let progress = Progress::new("measuring");
     let mut bench = Bench {
         args,
@@ -139,16 +195,25 @@ impl Bench<'_> {
             let record = record.get_or_insert_with(|| {
                 Record::new(self.engine.describe(), self.source.describe(&model, labels), warmup, runs)
             });
-            let meter = Meter::new(threads, self.engine.level, self.args.ceilings)?;
+            let meter = self.engine.meter(threads, self.args.ceilings)?;
             let before = self.ceilings(meter.as_ref(), threads)?;
-            let mut session = Session::on(model.clone(), self.engine.backend(threads)?);
-            session.set_vocabulary(workload::vocabulary(&model, labels)?)?;
+            let opened = self.engine.open(threads)?;
+            let mut session = Session::on(model.clone(), opened.backend);
+            let vocabulary = workload::vocabulary(&model, labels)?;
+            session.set_vocabulary(vocabulary.clone())?;
             let mut samples = Vec::new();
             for (index, workload) in workloads.iter().enumerate() {
                 workload::check_colors(&model, workload)?;
                 let (mut sample, voxels) = self.sample(&mut session, workload, threads)?;
                 // Only the session's first call finds its weights not packed yet.
                 sample.first_call = sample.first_call.filter(|_| index == 0);
+                if let Some(cuda) = &opened.cuda {
+                    sample.kernels = self.kernels(cuda, &mut session, workload)?;
+                    if !self.args.no_parity {
+                        self.progress.doing(format!("{}: comparing with the CPU", workload.name));
+                        sample.parity = Some(Parity::of(&model, &vocabulary, &mut session, workload)?);
+                    }
+                }
                 samples.push((sample, workload.info(voxels)));
             }
             let after = self.ceilings(meter.as_ref(), threads)?;
@@ -226,6 +291,32 @@ impl Bench<'_> {
             peak_resident_bytes: machine::peak_bytes(),
             peak_is_of_these_runs: forgotten,
         };
-        Ok((Sample { stages, times, totals, first_call, memory }, voxels))
+        Ok((Sample { stages, times, totals, first_call, kernels: Vec::new(), parity: None, memory }, voxels))
+    }
+
+    /// Every kernel with its milliseconds, `[run]`, from runs of their own.
+    fn kernels(
+        &self,
+        cuda: &CudaBackend,
+        session: &mut Session,
+        workload: &Workload,
+    ) -> Result<Vec<(KernelTime, Vec<f64>)>> {
+        self.progress.doing(format!("{}: every kernel", workload.name));
+        let (clouds, options) = (workload.clouds(), workload.options());
+        let mut kernels: Vec<(KernelTime, Vec<f64>)> = Vec::new();
+        cuda.set_profiling(true);
+        for run in 0..self.args.runs {
+            session.segment(&clouds, &options, Control::default())?;
+            let times = cuda.kernel_times();
+            if run == 0 {
+                kernels = times.iter().map(|kernel| (kernel.clone(), Vec::new())).collect();
+            }
+            if kernels.len() != times.len() {
+                return Err(Error::internal("two runs on one cloud had different kernels"));
+            }
+            kernels.iter_mut().zip(times).for_each(|((_, runs), kernel)| runs.push(kernel.time.as_secs_f64() * 1e3));
+        }
+        cuda.set_profiling(false);
+        Ok(kernels)
     }
 }

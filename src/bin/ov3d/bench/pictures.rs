@@ -1,5 +1,6 @@
 //! A record as a picture: where the time goes, or, for clouds of several sizes, time against voxels.
 
+use super::ceilings::Ceilings;
 use super::record::{CloudInfo, Measurement, Record, Row};
 use super::table::{cloud_text, milliseconds, threads_text};
 use crate::picture::{self, Bar, BarChart, Curve, Plot, Stack, pale};
@@ -33,7 +34,8 @@ fn chart(record: &Record, first: &Measurement) -> BarChart {
         Some(ceilings) => {
             let peak = ceilings.fma_gflops.best;
             format!(
-                "every stage with {threads}; dark: what its multiply-adds take at the FMA peak of {peak:.0} GFLOP/s"
+                "every stage with {threads}; dark: what its multiply-adds take at the {} peak of {peak:.0} GFLOP/s",
+                ceilings.peak_name()
             )
         }
         None => format!("every stage with {threads}"),
@@ -56,23 +58,25 @@ fn chart(record: &Record, first: &Measurement) -> BarChart {
         title: format!("{} ({}): {}", network.name, network.source, cloud_text(first)),
         subtitle: engine_text(record),
         parts,
-        stacks: record.measurements.iter().map(|m| stack(m, first)).collect(),
+        stacks: record.measurements.iter().map(|m| stack(record, m, first)).collect(),
         bars_title: meaning,
         bars: last.stages.iter().map(bar).collect(),
     }
 }
 
 /// The groups of `measurement`, in the order of those of `first`.
-fn stack(measurement: &Measurement, first: &Measurement) -> Stack {
+fn stack(record: &Record, measurement: &Measurement, first: &Measurement) -> Stack {
+    let peak = record.ceilings_of(measurement.threads).map_or("FMA", Ceilings::peak_name);
     let total = &measurement.total;
     let (median, convolutions) = (total.milliseconds.median, &measurement.convolutions);
     let mut name = format!("{}: {} ms", threads_text(measurement.threads), milliseconds(median));
     name += &format!(", {:.1} % in convolutions", convolutions.percent);
     if let (Some(rate), Some(share)) = (convolutions.gflops, convolutions.share_of_fma) {
-        name += &format!(" at {rate:.0} GFLOP/s, {:.0} % of the FMA peak", 100.0 * share);
+        name += &format!(" at {rate:.0} GFLOP/s, {:.0} % of the {peak} peak", 100.0 * share);
     }
     let shares = total.share_of_fma.is_some();
-    let head = format!("{}: ms, of time{}", threads_text(measurement.threads), if shares { ", of FMA" } else { "" });
+    let of_peak = if shares { format!(", of {peak}") } else { String::new() };
+    let head = format!("{}: ms, of time{of_peak}", threads_text(measurement.threads));
     let same = |name: &str| measurement.groups.iter().find(|group| group.name == name);
     let value = |group: &Row| same(&group.name).map_or(0.0, |row| row.milliseconds.median);
     let note = |group: &Row| {

@@ -4,7 +4,9 @@
 
 use super::ceilings::Ceilings;
 use super::machine::Machine;
+use super::parity::Parity;
 use super::workload::Weights;
+use openvocab3d::backend::cuda::KernelTime;
 use openvocab3d::backend::{Stage, Work};
 use openvocab3d::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
@@ -42,7 +44,7 @@ pub(crate) struct Record {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Engine {
     pub(crate) device: String,
-    /// The vector instructions.
+    /// The vector instructions, or the architecture of the device.
     pub(crate) level: String,
     pub(crate) precision: String,
 }
@@ -88,7 +90,21 @@ pub(crate) struct Measurement {
     pub(crate) groups: Vec<Row>,
     /// Every stage in order, layers by their published names.
     pub(crate) stages: Vec<Row>,
+    /// On a device every kernel, in the order of their first launches; from runs of their own.
+    #[serde(default)]
+    pub(crate) kernels: Vec<KernelRow>,
+    /// How a device's results compare with the CPU's, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) parity: Option<Parity>,
     pub(crate) memory: MemoryUse,
+}
+
+/// All launches of one kernel in a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct KernelRow {
+    pub(crate) launches: usize,
+    #[serde(flatten)]
+    pub(crate) row: Row,
 }
 
 /// One stage, or several together.
@@ -112,7 +128,9 @@ pub(crate) struct Row {
     pub(crate) share_of_copy: Option<f64>,
     /// Of `bytes` the weights.
     pub(crate) weight_bytes: u64,
-    /// FLOP at the rate of the dense product plus weights at that of the copy: what small clouds are judged by.
+    /// On the CPU FLOP at the rate of the dense product plus weights at that of the copy: what small clouds are judged by.
+    /// On a device the larger of FLOP at the peak and bytes at the rate of the copy, stage by stage, in the total kernel by
+    /// kernel.
     pub(crate) bound_milliseconds: Option<f64>,
     /// The median in multiples of the bound. Below 1 where caches still hold the weights of the run before.
     pub(crate) times_bound: Option<f64>,
@@ -152,6 +170,9 @@ pub(crate) struct Sample {
     /// `[run]` milliseconds.
     pub(crate) totals: Vec<f64>,
     pub(crate) first_call: Option<f64>,
+    /// Each kernel with its times, `[run]` milliseconds; none on the CPU.
+    pub(crate) kernels: Vec<(KernelTime, Vec<f64>)>,
+    pub(crate) parity: Option<Parity>,
     pub(crate) memory: MemoryUse,
 }
 
@@ -220,6 +241,8 @@ struct Sum {
     group: String,
     work: Work,
     weight_bytes: u64,
+    /// Of a device: the floors of all stages, in milliseconds.
+    floor: f64,
     runs: Vec<f64>,
 }
 
@@ -228,6 +251,7 @@ impl Sum {
         self.work.flop += other.work.flop;
         self.work.bytes += other.work.bytes;
         self.weight_bytes += other.weight_bytes;
+        self.floor += other.floor;
         self.runs.iter_mut().zip(&other.runs).for_each(|(sum, run)| *sum += run);
     }
 
@@ -239,9 +263,12 @@ impl Sum {
         };
         let (gflops, gigabytes_per_second) = (rate(self.work.flop), rate(self.work.bytes));
         let share = |rate: Option<f64>, ceiling: Option<f64>| Some(rate? / ceiling?);
-        let bound_milliseconds = ceilings.filter(|_| self.work.flop > 0).map(|c| {
-            let products = self.work.flop as f64 / c.gemm_gflops.best;
-            (products + self.weight_bytes as f64 / c.copy_gigabytes_per_second.best) / 1e6
+        let bound_milliseconds = ceilings.and_then(|c| match c.gemm_gflops {
+            Some(gemm) => (self.work.flop > 0).then(|| {
+                let products = self.work.flop as f64 / gemm.best;
+                (products + self.weight_bytes as f64 / c.copy_gigabytes_per_second.best) / 1e6
+            }),
+            None => (self.floor > 0.0).then_some(self.floor),
         });
         Row {
             name: self.name.clone(),
@@ -250,7 +277,7 @@ impl Sum {
             gflop: self.work.flop as f64 / 1e9,
             gflops,
             share_of_fma: share(gflops, ceilings.map(|c| c.fma_gflops.best)),
-            share_of_gemm: share(gflops, ceilings.map(|c| c.gemm_gflops.best)),
+            share_of_gemm: share(gflops, ceilings.and_then(|c| c.gemm_gflops).map(|gemm| gemm.best)),
             bytes: self.work.bytes,
             gigabytes_per_second,
             share_of_copy: share(gigabytes_per_second, ceilings.map(|c| c.copy_gigabytes_per_second.best)),
@@ -276,6 +303,7 @@ impl Sample {
             group: group.to_owned(),
             work,
             weight_bytes: weights.bytes(name),
+            floor: ceilings.filter(|c| c.is_of_device()).map_or(0.0, |c| c.floor(work)),
             runs,
         };
         let mut stages: Vec<Sum> = Vec::new();
@@ -302,7 +330,19 @@ impl Sample {
         }
         // The sum of the stages but for rounding.
         total.runs.clone_from(&self.totals);
+        let of_kernels: Vec<Sum> =
+            self.kernels.iter().map(|(kernel, runs)| sum(&kernel.name, "kernels", kernel.work, runs.clone())).collect();
+        let mut all_kernels = nothing("all kernels");
+        of_kernels.iter().for_each(|kernel| all_kernels.add(kernel));
+        if !self.kernels.is_empty() {
+            // Stages that only prepare say nothing of their bytes; kernels all do.
+            (total.floor, rest.floor) = (all_kernels.floor, 0.0);
+        }
         let row = |sum: &Sum| sum.row(&self.totals, ceilings);
+        let kernel_rows = self.kernels.iter().zip(&of_kernels).map(|((kernel, _), sum)| KernelRow {
+            launches: kernel.launches,
+            row: sum.row(&all_kernels.runs, ceilings),
+        });
         Measurement {
             cloud,
             threads,
@@ -312,6 +352,8 @@ impl Sample {
             everything_else: row(&rest),
             groups: groups.iter().map(row).collect(),
             stages: stages.iter().map(row).collect(),
+            kernels: kernel_rows.collect(),
+            parity: self.parity,
             memory: self.memory,
         }
     }
@@ -375,6 +417,8 @@ mod tests {
             times: vec![vec![1.0, 1.0], vec![2.0, 6.0], vec![1.0, 0.0]],
             totals: vec![5.0, 7.0],
             first_call: None,
+            kernels: Vec::new(),
+            parity: None,
             memory,
         };
         let cloud = CloudInfo { name: String::new(), points: 1, voxels: 1, voxels_wanted: None, voxel_size: 1.0 };
@@ -384,9 +428,9 @@ mod tests {
         let ceilings = Ceilings {
             threads: 1,
             fma_gflops: ceiling(4.0),
-            gemm_gflops: ceiling(2.0),
-            gemm_crate: String::new(),
-            gemm_edge: 1,
+            gemm_gflops: Some(ceiling(2.0)),
+            gemm_crate: None,
+            gemm_edge: None,
             copy_gigabytes_per_second: ceiling(1.0),
             copy_bytes: 1,
         };

@@ -1,7 +1,7 @@
 //! A record as tables for people.
 
-use super::ceilings::STEADY_PERCENT;
-use super::record::{Measurement, Record, Row};
+use super::ceilings::{Ceilings, STEADY_PERCENT};
+use super::record::{KernelRow, Measurement, Record, Row};
 
 /// Prints `record`, its layers rather than their groups if asked for, and for clouds of several sizes one line each.
 pub(crate) fn print(record: &Record, layers: bool, scaling: bool) {
@@ -48,20 +48,31 @@ fn header(record: &Record) {
     }
     for c in &record.ceilings {
         say!("ceilings with {}, in brackets the change from before the runs to after:", threads_text(c.threads));
-        let [fma, gemm, copy] = [c.fma_gflops, c.gemm_gflops, c.copy_gigabytes_per_second];
-        say!("  FMA   {:>8.1} GFLOP/s ({:+.1} %), in registers at {}", fma.best, fma.drift_percent, engine.level);
-        let edge = c.gemm_edge;
-        say!("  GEMM  {:>8.1} GFLOP/s ({:+.1} %), {edge}-cubed by {}", gemm.best, gemm.drift_percent, c.gemm_crate);
+        let (fma, copy, peak) = (c.fma_gflops, c.copy_gigabytes_per_second, c.peak_name());
+        say!("  {peak}   {:>8.1} GFLOP/s ({:+.1} %), in registers at {}", fma.best, fma.drift_percent, engine.level);
+        if let (Some(gemm), Some(edge), Some(by)) = (c.gemm_gflops, c.gemm_edge, &c.gemm_crate) {
+            say!("  GEMM  {:>8.1} GFLOP/s ({:+.1} %), {edge}-cubed by {by}", gemm.best, gemm.drift_percent);
+        }
         let mebibytes = c.copy_bytes >> 20;
         say!("  copy  {:>8.1} GB/s    ({:+.1} %), read and write of {mebibytes} MiB", copy.best, copy.drift_percent);
-        if [fma, gemm, copy].iter().any(|ceiling| ceiling.drift_percent.abs() > STEADY_PERCENT) {
+        if [Some(fma), c.gemm_gflops, Some(copy)].iter().flatten().any(|c| c.drift_percent.abs() > STEADY_PERCENT) {
             say!(
                 "  note: these changed by more than {STEADY_PERCENT} %: something else used the machine; measure again"
             );
         }
     }
-    if !record.ceilings.is_empty() {
-        say!("bound: GFLOP at the GEMM rate + bytes of weights at the copy rate, in ms; /bound: ms in multiples of it");
+    match record.ceilings.first() {
+        Some(ceilings) if ceilings.is_of_device() => {
+            say!(
+                "bound: the larger of GFLOP at the MMA rate and MB at the copy rate, in ms; /bound: ms in multiples of it"
+            );
+        }
+        Some(_) => {
+            say!(
+                "bound: GFLOP at the GEMM rate + bytes of weights at the copy rate, in ms; /bound: ms in multiples of it"
+            );
+        }
+        None => (),
     }
 }
 
@@ -77,52 +88,101 @@ fn print_measurement(record: &Record, measurement: &Measurement, layers: bool) {
     say!("{}, {}", cloud_text(measurement), threads_text(measurement.threads));
     let rows = if layers { &measurement.stages } else { &measurement.groups };
     let width = name_width(rows);
-    let shares = record.ceilings_of(measurement.threads).is_some();
-    let share_heads = if shares { ["  %FMA", " %GEMM", " %copy", "    bound  /bound"] } else { [""; 4] };
-    say!(
-        "  {:<width$} {:>10} {:>19} {:>6} {:>9} {:>8}{}{} {:>9} {:>7}{}{}",
-        "",
-        "ms",
-        "min..max",
-        "%",
-        "GFLOP",
-        "GFLOP/s",
-        share_heads[0],
-        share_heads[1],
-        "MB",
-        "GB/s",
-        share_heads[2],
-        share_heads[3]
-    );
+    let shares = Shares::of(record.ceilings_of(measurement.threads));
+    print_heads(width, shares);
     let print = |row: &Row| say!("  {}", line(row, width, shares));
     rows.iter().for_each(print);
-    say!("  {}", "-".repeat(width + if shares { 109 } else { 74 }));
+    say!("  {}", "-".repeat(width + shares.width()));
     [&measurement.convolutions, &measurement.everything_else, total].into_iter().for_each(print);
     if let Some(first) = measurement.first_call_milliseconds {
         say!("  first call, which also packs the weights: {first:.1} ms");
     }
     say!("  memory: {}", memory_text(measurement));
+    print_kernels(measurement, shares);
+    if let Some(parity) = &measurement.parity {
+        parity.lines().iter().for_each(|line| say!("  {line}"));
+    }
+}
+
+/// Which columns of shares a table has.
+#[derive(Clone, Copy, PartialEq)]
+enum Shares {
+    None,
+    Cpu,
+    Device,
+}
+
+impl Shares {
+    fn of(ceilings: Option<&Ceilings>) -> Self {
+        match ceilings {
+            None => Self::None,
+            Some(ceilings) if ceilings.is_of_device() => Self::Device,
+            Some(_) => Self::Cpu,
+        }
+    }
+
+    /// Of the peak, of the dense product, of the copy, and the bound.
+    fn heads(self) -> [&'static str; 4] {
+        match self {
+            Self::None => [""; 4],
+            Self::Cpu => ["  %FMA", " %GEMM", " %copy", "    bound  /bound"],
+            Self::Device => ["  %MMA", "", " %copy", "    bound  /bound"],
+        }
+    }
+
+    /// Of a table beside its names.
+    fn width(self) -> usize {
+        74 + self.heads().iter().map(|head| head.len()).sum::<usize>()
+    }
+}
+
+fn print_heads(width: usize, shares: Shares) {
+    let [peak, dense, copy, bound] = shares.heads();
+    let (ms, range, flop, bytes) = ("ms", "min..max", "GFLOP", "MB");
+    let (blank, percent, rate, traffic) = ("", "%", "GFLOP/s", "GB/s");
+    say!(
+        "  {blank:<width$} {ms:>10} {range:>19} {percent:>6} {flop:>9} {rate:>8}{peak}{dense} {bytes:>9} {traffic:>7}{copy}{bound}"
+    );
+}
+
+/// Every kernel with its launches.
+fn print_kernels(measurement: &Measurement, shares: Shares) {
+    if measurement.kernels.is_empty() {
+        return;
+    }
+    let row = |kernel: &KernelRow| {
+        let name = format!("{} x {}", kernel.launches, kernel.row.name);
+        Row { name, ..kernel.row.clone() }
+    };
+    let rows: Vec<Row> = measurement.kernels.iter().map(row).collect();
+    let width = name_width(&rows);
+    say!("  kernels, by events around every launch, which are coarse below 0.01 ms:");
+    print_heads(width, shares);
+    rows.iter().for_each(|row| say!("  {}", line(row, width, shares)));
 }
 
 pub(crate) fn name_width(rows: &[Row]) -> usize {
     rows.iter().map(|row| row.name.len()).max().unwrap_or(0).max("all convolutions".len())
 }
 
-fn line(row: &Row, width: usize, shares: bool) -> String {
+fn line(row: &Row, width: usize, shares: Shares) -> String {
     let ms = &row.milliseconds;
     let range = format!("{}..{}", milliseconds(ms.min), milliseconds(ms.max));
     let number = |value: Option<f64>, width: usize, digits: usize| match value {
         Some(value) => format!(" {value:>width$.digits$}"),
         None => " ".repeat(width + 1),
     };
-    let share = |value: Option<f64>| if shares { number(value.map(|v| 100.0 * v), 5, 1) } else { String::new() };
+    let share = |head: usize, value: Option<f64>| match shares.heads()[head] {
+        "" => String::new(),
+        _ => number(value.map(|v| 100.0 * v), 5, 1),
+    };
     let some = |value: f64| (value > 0.0).then_some(value);
     let mut line = format!("{:<width$} {:>10} {range:>19} {:>6.1}", row.name, milliseconds(ms.median), row.percent);
     line += &(number(some(row.gflop), 9, 2) + &number(row.gflops, 8, 1));
-    line += &(share(row.share_of_fma) + &share(row.share_of_gemm));
+    line += &(share(0, row.share_of_fma) + &share(1, row.share_of_gemm));
     line += &(number(some(row.bytes as f64 / 1e6), 9, 2) + &number(row.gigabytes_per_second, 7, 2));
-    line += &share(row.share_of_copy);
-    if shares {
+    line += &share(2, row.share_of_copy);
+    if shares != Shares::None {
         let bound = row.bound_milliseconds.map_or_else(String::new, milliseconds);
         line += &format!(" {bound:>8}{}", number(row.times_bound, 7, 2));
     }

@@ -57,8 +57,10 @@ fn cases() -> Vec<Case> {
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
-    if let Ok(name) = std::env::var("OV_TEST_CASE") {
-        return child(&name);
+    match std::env::var("OV_TEST_CASE").as_deref() {
+        Ok("all") => return on_device(),
+        Ok(name) => return child(name),
+        Err(_) => (),
     }
     match parent(arguments.first().map_or("", String::as_str)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -93,6 +95,31 @@ fn child(name: &str) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Every case that asks nothing of the emulator itself, on whatever driver the loader finds: what the emulator takes for
+/// the rules of the hardware.
+fn on_device() -> ExitCode {
+    let of_hardware = [arithmetic::cases(), warp::cases(), gemm::cases()];
+    let gpu = match Gpu::open() {
+        Ok(gpu) => gpu,
+        Err(message) => {
+            println!("{message}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let asked = |case: &Case| {
+        // Kernels that are wrong under one order of copies prove something of the emulator alone.
+        let any_order = !case.settings.iter().any(|settings| settings.starts_with("OV_EMU_CPASYNC"));
+        case.expect == Expect::Success && any_order && (case.archs.is_empty() || case.archs.contains(&gpu.arch))
+    };
+    let mut failed = 0;
+    for case in of_hardware.into_iter().flatten().filter(asked) {
+        let outcome = (case.run)(&gpu);
+        failed += usize::from(outcome.is_err());
+        println!("{:<28} {}", case.name, outcome.err().map_or("ok".into(), |error| format!("FAILED\n{error}")));
+    }
+    ExitCode::from(u8::from(failed > 0))
 }
 
 fn matches_words(text: &str, words: &str) -> bool {
