@@ -462,7 +462,8 @@ typedef struct ov3d_segment_desc {
     // Handed to the progress callback.
     void *user_data;
     // How superpoints are found, or NULL (default) for none unless `vote` needs some, then with their defaults. Ids that a
-    // cloud brings take their place. With features asked for, their means over the superpoints are returned too.
+    // cloud brings take their place. With features asked for, their means over the superpoints are returned too. The session's
+    // memory budget does not count what superpoints take.
     const struct ov3d_superpoint_desc *superpoints;
     // `OV3D_VOTE_NONE` (default), `OV3D_VOTE_LABELS` or `OV3D_VOTE_SCORES`. Ties go to the smaller label; points without
     // superpoint keep theirs. Scores and `top_labels` stay each point's own.
