@@ -37,9 +37,12 @@ impl Components {
             let id = list.len() as u32;
             of_voxel[first] = id;
             pending.push(first as u32);
-            let mut size = 0;
+            let mut size = 0_u32;
             while let Some(voxel) = pending.pop() {
                 size += 1;
+                if size.is_multiple_of(BLOCK as u32) {
+                    cancel.check()?;
+                }
                 for &next in cloud.neighbours.of(voxel as usize) {
                     if of_voxel[next as usize] == NOBODY && owners[next as usize] == owners[first] {
                         of_voxel[next as usize] = id;
