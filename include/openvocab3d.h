@@ -77,6 +77,12 @@
 // Unsigned bytes.
 #define OV3D_DTYPE_U8 3
 
+// 32-bit integers with a sign.
+#define OV3D_DTYPE_I32 4
+
+// 64-bit integers with a sign.
+#define OV3D_DTYPE_I64 5
+
 // Memory of the host.
 #define OV3D_MEMORY_HOST 0
 
@@ -95,6 +101,15 @@
 // x right, y down, z forward: a camera's own frame. Becomes (x, z, -y).
 #define OV3D_AXES_CAMERA 4
 
+// Even, compact superpoints that grow from seeds (VCCS, Papon et al., CVPR 2013), each connected and none left out.
+#define OV3D_SUPERPOINTS_VCCS 0
+
+// The same as version 1.13 of the point cloud library computes it, for comparisons: points may have none.
+#define OV3D_SUPERPOINTS_VCCS_PCL 1
+
+// Regions merged along the weakest borders: the best borders for a given number of superpoints.
+#define OV3D_SUPERPOINTS_GRAPH 2
+
 // Raw dot products of unnormalised features with unit text embeddings, as published.
 #define OV3D_SIMILARITY_DOT 0
 
@@ -112,6 +127,21 @@
 
 // A voxel takes the colour of its point with the smallest position: independent of the order of the points.
 #define OV3D_REPRESENTATIVE_CANONICAL 1
+
+// Every point keeps the label of its own best score.
+#define OV3D_VOTE_NONE 0
+
+// The most frequent label of its points becomes that of the whole superpoint.
+#define OV3D_VOTE_LABELS 1
+
+// The label with the largest sum of its points' scores becomes that of the whole superpoint; not with repeats.
+#define OV3D_VOTE_SCORES 2
+
+// Every point counts as one.
+#define OV3D_VOTE_WEIGHT_ONE 0
+
+// A point counts by how far its best score lies above its second.
+#define OV3D_VOTE_WEIGHT_MARGIN 1
 
 // Return the scores of all labels for every voxel.
 #define OV3D_OUTPUT_LOGITS 1
@@ -328,7 +358,7 @@ typedef struct ov3d_cloud {
     uint64_t count;
     // `[count, 3]` positions, F32 or F64.
     struct ov3d_strided_view positions;
-    // `[count, 3]` colours, U8 (0-255) or F32 (0-1); absent unless the model's input is colour.
+    // `[count, 3]` colours, U8 (0-255) or F32 (0-1); read by models whose input is colour, and by superpoints.
     struct ov3d_strided_view colors;
     // Metres per unit of the positions: 1 (default), 0.001 for millimetres, 0.01 for Unreal units.
     double unit_in_metres;
@@ -338,7 +368,55 @@ typedef struct ov3d_cloud {
     int32_t axes;
     // Must be 0.
     uint32_t flags;
+    // `[count, 3]` normals in the axes of the positions, F32 or F64, of any length and sign; zero or not finite where there
+    // is none. Superpoints read them instead of estimating their own.
+    struct ov3d_strided_view normals;
+    // `[count]` the superpoint of each point, I32 or I64, of any value, -1 for none. They take the place of computed ones.
+    struct ov3d_strided_view superpoints;
 } ov3d_cloud;
+
+// How superpoints are found: small sets of points that belong together, from positions, colours and normals alone.
+// Weights are relative; -1 means the method's own, 0 switches a term off.
+typedef struct ov3d_superpoint_desc {
+    // Set by `ov3d_superpoint_desc_init`.
+    uint32_t struct_size;
+    // `OV3D_SUPERPOINTS_*`; `OV3D_SUPERPOINTS_VCCS` by default.
+    int32_t method;
+    // Edge of their voxels in metres; 0 (default) for twice the median distance between nearest points.
+    double voxel_size;
+    // Edge of a seed cell in metres, about the diameter of a superpoint; 0 (default) for 8 voxels. Not for graph.
+    double seed_size;
+    // Small sets of points that touch no superpoint join the nearest within this many metres; -1 (default) for half a
+    // seed edge, or 3 voxels for graph; 0 for never. Not for the point cloud library's.
+    double stray_reach;
+    // Weight of distance in space; -1 (default).
+    float spatial_weight;
+    // Weight of distance in colour; -1 (default).
+    float color_weight;
+    // Weight of the angle between normals; -1 (default).
+    float normal_weight;
+    // Weight of steps between surfaces, for graph; -1 (default).
+    float step_weight;
+    // Weight of the network's own features, for graph within a segmentation; 0 (default) leaves them out.
+    float feature_weight;
+    // When graph ends: small for many superpoints; -1 (default) for 0.1. Not read with a `count`.
+    float scale;
+    // The number of superpoints that graph is to find; 0 (default) to go by `scale`.
+    uint32_t count;
+    // Superpoints of fewer voxels join a neighbour, for graph; 3 by default.
+    uint32_t least_voxels;
+    // Most rounds of growing; 0 (default) for the published number. Not for graph.
+    uint32_t rounds;
+    // How often to begin again from what has grown; 0 by default. Not for graph.
+    uint32_t refinements;
+    // Threads of `ov3d_superpoints`; 0 (default) for all of the machine's. A segmentation uses its session's.
+    uint32_t threads;
+    // Must be 0.
+    uint32_t flags;
+} ov3d_superpoint_desc;
+
+// The result of a segmentation: pending until it is ready, then read-only for any thread. It outlives its session.
+typedef struct ov3d_result_s *ov3d_result;
 
 // A progress callback: the fraction done and the descriptor's user data. Return 0 to go on, anything else to stop the run
 // with `OV3D_ERROR_CANCELLED`. It is called from a thread of the library, must not call the library and must not throw.
@@ -383,6 +461,15 @@ typedef struct ov3d_segment_desc {
     ov3d_progress_fn progress;
     // Handed to the progress callback.
     void *user_data;
+    // How superpoints are found, or NULL (default) for none unless `vote` needs some, then with their defaults. Ids that a
+    // cloud brings take their place. With features asked for, their means over the superpoints are returned too. The session's
+    // memory budget does not count what superpoints take.
+    const struct ov3d_superpoint_desc *superpoints;
+    // `OV3D_VOTE_NONE` (default), `OV3D_VOTE_LABELS` or `OV3D_VOTE_SCORES`. Ties go to the smaller label; points without
+    // superpoint keep theirs. Scores and `top_labels` stay each point's own.
+    int32_t vote;
+    // `OV3D_VOTE_WEIGHT_ONE` (default) or `OV3D_VOTE_WEIGHT_MARGIN`.
+    int32_t vote_weight;
 } ov3d_segment_desc;
 
 // Where and how a session runs.
@@ -426,9 +513,6 @@ typedef struct ov3d_session_info {
 // One model on one device with scratch memory and a vocabulary. One call at a time: a second one is `OV3D_ERROR_BUSY`.
 typedef struct ov3d_session_s *ov3d_session;
 
-// The result of a segmentation: pending until it is ready, then read-only for any thread. It outlives its session.
-typedef struct ov3d_result_s *ov3d_result;
-
 // The contents of a result. The pointers live until the result is freed; what was not asked for is NULL, and so is an
 // array of no rows.
 typedef struct ov3d_result_view {
@@ -464,6 +548,20 @@ typedef struct ov3d_result_view {
     const uint16_t *features;
     // `[voxels, label_count]` scores, if asked for.
     const float *logits;
+    // Number of superpoints.
+    uint64_t superpoint_count;
+    // Number of pairs in `superpoint_adjacency`.
+    uint64_t superpoint_pairs;
+    // `[points]` the superpoint of each point, counted from 0 without holes, or -1; NULL unless they or a vote were asked for.
+    const int32_t *superpoints;
+    // `[superpoint_count]` the number of points of each.
+    const uint32_t *superpoint_sizes;
+    // `[superpoint_count, 3]` their mean positions in metres, right-handed with z up, after the cloud's pose.
+    const double *superpoint_centroids;
+    // `[superpoint_pairs, 2]` which touch, the smaller first, ascending; NULL for superpoints that the cloud brought.
+    const uint32_t *superpoint_adjacency;
+    // `[superpoint_count, feature_dim]` the mean features of their points as IEEE half floats, if features were asked for.
+    const uint16_t *superpoint_features;
 } ov3d_result_view;
 
 // What a run took, in milliseconds. Clouds of one batch share the times of their run.
@@ -488,6 +586,10 @@ typedef struct ov3d_timings {
     double features;
     // Floating-point operations that the result needed, in billions.
     double gflop;
+    // Superpoints.
+    double superpoints;
+    // Votes.
+    double vote;
 } ov3d_timings;
 
 // The call succeeded.
@@ -704,6 +806,17 @@ void ov3d_vocabulary_free(ov3d_vocabulary vocabulary);
 // Fills at most `size` bytes of `cloud` with defaults and sets `struct_size`; pass `sizeof(ov3d_cloud)`.
 void ov3d_cloud_init(struct ov3d_cloud *cloud, size_t size);
 
+// Fills at most `size` bytes of `desc` with defaults and sets `struct_size`; pass `sizeof(ov3d_superpoint_desc)`.
+void ov3d_superpoint_desc_init(struct ov3d_superpoint_desc *desc, size_t size);
+
+// Finds the superpoints of `cloud` without model or session; `desc` NULL means defaults, and ids that the cloud brings are
+// taken as they are. On success `*result` is a ready result that the caller owns, with the number of points and what
+// `ov3d_result_view` has about superpoints; everything else in it is absent. Statuses: `OV3D_ERROR_INVALID_ARGUMENT`,
+// `OV3D_ERROR_MISMATCH`, `OV3D_ERROR_OUT_OF_RANGE` (extent), `OV3D_ERROR_OUT_OF_MEMORY`. Any thread, several at once.
+ov3d_status ov3d_superpoints(const struct ov3d_cloud *cloud,
+                             const struct ov3d_superpoint_desc *desc,
+                             ov3d_result *result);
+
 // Fills at most `size` bytes of `desc` with defaults and sets `struct_size`; pass `sizeof(ov3d_segment_desc)`.
 void ov3d_segment_desc_init(struct ov3d_segment_desc *desc, size_t size);
 
@@ -752,7 +865,8 @@ ov3d_status ov3d_segment_batch(ov3d_session session,
                                ov3d_result *results);
 
 // Scores a ready result anew for `vocabulary`, without running the network: it must have been made with
-// `OV3D_OUTPUT_QUERYABLE` by a session of the same model. Of `desc` the fields about scores count. On success `*out_result`
+// `OV3D_OUTPUT_QUERYABLE` by a session of the same model. Of `desc` the fields about scores and
+// the vote count, which needs a result with superpoints. On success `*out_result`
 // is a ready result that the caller owns. One thread at a time.
 ov3d_status ov3d_session_query(ov3d_session session,
                                ov3d_result result,

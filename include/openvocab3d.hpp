@@ -202,6 +202,9 @@ private:
 // Descriptors with their defaults, to be changed and handed on.
 inline ov3d_session_desc session_options() { return detail::initialised<ov3d_session_desc, ov3d_session_desc_init>(); }
 inline ov3d_segment_desc segment_options() { return detail::initialised<ov3d_segment_desc, ov3d_segment_desc_init>(); }
+inline ov3d_superpoint_desc superpoint_options() {
+    return detail::initialised<ov3d_superpoint_desc, ov3d_superpoint_desc_init>();
+}
 inline ov3d_text_encoder_desc text_encoder_options() {
     return detail::initialised<ov3d_text_encoder_desc, ov3d_text_encoder_desc_init>();
 }
@@ -249,6 +252,23 @@ public:
     template <typename T>
     Cloud &colors(const T *first, std::size_t stride_bytes = 3 * sizeof(T)) {
         cloud_.colors = view(first, stride_bytes);
+        return *this;
+    }
+    // Normals of three T (float or double), in the axes of the positions; superpoints read them instead of their own.
+    template <typename T>
+    Cloud &normals(const T *first, std::size_t stride_bytes = 3 * sizeof(T)) {
+        cloud_.normals = view(first, stride_bytes);
+        return *this;
+    }
+    // The superpoint of each point, a number of any value, -1 for none; they take the place of computed ones.
+    template <typename T>
+    Cloud &superpoints(const T *first, std::size_t stride_bytes = sizeof(T)) {
+        static_assert(std::is_same<T, std::int32_t>::value || std::is_same<T, std::int64_t>::value,
+                      "std::int32_t or std::int64_t");
+        cloud_.superpoints.data = first;
+        cloud_.superpoints.stride_bytes = stride_bytes;
+        cloud_.superpoints.dtype = sizeof(T) == 8 ? OV3D_DTYPE_I64 : OV3D_DTYPE_I32;
+        cloud_.superpoints.components = 1;
         return *this;
     }
     // OV3D_AXES_*.
@@ -435,7 +455,12 @@ struct ResultView {
     Span<const std::int32_t> coordinates;    // [voxels, 3]
     Span<const std::uint16_t> features;      // [voxels, feature_dim] half floats
     Span<const float> logits;                // [voxels, label_count]
-    std::size_t points = 0, voxels = 0, label_count = 0, top_k = 0, feature_dim = 0;
+    Span<const std::int32_t> superpoints;    // [points] from 0 without holes, or -1
+    Span<const std::uint32_t> superpoint_sizes;     // [superpoint_count]
+    Span<const double> superpoint_centroids;        // [superpoint_count, 3] metres
+    Span<const std::uint32_t> superpoint_adjacency; // pairs, the smaller first
+    Span<const std::uint16_t> superpoint_features;  // [superpoint_count, feature_dim] half floats
+    std::size_t points = 0, voxels = 0, label_count = 0, top_k = 0, feature_dim = 0, superpoint_count = 0;
 };
 
 // What a segmentation gave, or will give. Any thread once it is ready; it outlives its session.
@@ -468,6 +493,12 @@ public:
         view.coordinates = span(c.coordinates, view.voxels * 3);
         view.features = span(c.features, view.voxels * view.feature_dim);
         view.logits = span(c.logits, view.voxels * view.label_count);
+        view.superpoint_count = static_cast<std::size_t>(c.superpoint_count);
+        view.superpoints = span(c.superpoints, view.points);
+        view.superpoint_sizes = span(c.superpoint_sizes, view.superpoint_count);
+        view.superpoint_centroids = span(c.superpoint_centroids, view.superpoint_count * 3);
+        view.superpoint_adjacency = span(c.superpoint_adjacency, static_cast<std::size_t>(c.superpoint_pairs) * 2);
+        view.superpoint_features = span(c.superpoint_features, view.superpoint_count * view.feature_dim);
         return view;
     }
     Expected<ov3d_timings> timings() const {
@@ -481,6 +512,11 @@ private:
         return data == nullptr ? Span<const T>() : Span<const T>(data, size);
     }
 };
+
+// The superpoints of a cloud, without model or session.
+inline Expected<Result> superpoints(const Cloud &cloud, const ov3d_superpoint_desc &options = superpoint_options()) {
+    return detail::made<Result>([&](ov3d_result *out) { return ov3d_superpoints(cloud.get(), &options, out); });
+}
 
 // One model on one device. One call at a time; cancel() may come from another thread.
 class Session : public Handle<ov3d_session, ov3d_session_free> {

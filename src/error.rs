@@ -1,5 +1,6 @@
 //! The library's one error type, and the only place that maps errors to status numbers.
 
+use std::collections::BinaryHeap;
 use std::fmt;
 
 /// What went wrong, in the granularity a caller can act on.
@@ -184,6 +185,16 @@ pub fn over_budget(needed: u64, budget: u64) -> Result<()> {
          voxels or split the cloud"
     );
     Err(Error::new(ErrorKind::Budget, message))
+}
+
+/// Makes room for `more` elements, ahead of time as [`Vec::push`] does, or [`ErrorKind::OutOfMemory`] naming `what`.
+pub fn reserve<T>(vec: &mut Vec<T>, more: usize, what: &str) -> Result<()> {
+    vec.try_reserve(more).map_err(|_| out_of_memory::<T>(vec.len() + more, what))
+}
+
+/// The same for a heap.
+pub fn reserve_heap<T: Ord>(heap: &mut BinaryHeap<T>, more: usize, what: &str) -> Result<()> {
+    heap.try_reserve(more).map_err(|_| out_of_memory::<T>(heap.len() + more, what))
 }
 
 fn out_of_memory<T>(len: usize, what: &str) -> Error {

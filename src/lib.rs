@@ -4,8 +4,8 @@
 //! and Diff2Scene (both ECCV 2024) as one library without Python, PyTorch or MinkowskiEngine.
 //!
 //! The floors of the house, top to bottom; a file imports only from its own floor or from those below it:
-//! `ffi` (the C interface), [`session`], [`pipeline`], [`text`], [`model`], [`backend`], [`plan`], [`sparse`], [`cloud`],
-//! [`random`], [`cancel`], [`arena`] and [`error`].
+//! `ffi` (the C interface), [`session`], [`pipeline`], [`text`], [`model`], [`backend`], [`plan`], [`superpoint`],
+//! [`sparse`], [`cloud`], [`random`], [`cancel`], [`arena`] and [`error`].
 
 mod ffi;
 
@@ -20,6 +20,7 @@ pub mod plan;
 pub mod random;
 pub mod session;
 pub mod sparse;
+pub mod superpoint;
 pub mod text;
 
 pub use error::{Error, ErrorKind, Result};

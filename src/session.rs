@@ -7,7 +7,8 @@ use crate::cloud::Cloud;
 use crate::error::{Error, ErrorKind, Result, with_capacity};
 use crate::model::{InputFeatures, Model, Vocabulary};
 use crate::pipeline::{
-    FoldedVocabulary, Kept, SegmentOptions, Segmentation, Segmentations, from_scores, split, sum_over_repeats,
+    FoldedVocabulary, Kept, SegmentOptions, Segmentation, Segmentations, from_scores, refine, refine_answer, split,
+    sum_over_repeats,
 };
 use std::sync::Arc;
 
@@ -120,6 +121,7 @@ impl Session {
     ) -> Result<Segmentations> {
         let folded = self.check(clouds, options)?;
         let (scoring, other) = (folded.scoring(options), folded.vocabulary.other());
+        let (asked, options) = (options, &options.widened(folded.vocabulary.len()));
         let run = |rotation_scale: Option<[[f64; 3]; 3]>, control: Control<'_>| -> Result<Outcome> {
             let request = ScoreRequest {
                 head: folded.head(options.similarity),
@@ -148,7 +150,8 @@ impl Session {
         let Some(augmentation) = &options.augmentation else {
             let outcome = run(None, control)?;
             self.memory.record(outcome.working_bytes, self.backend.held_bytes());
-            return Ok(split(outcome, lengths, options, self.model.plan(), arena)?.falling_back(other));
+            let results = split(outcome, lengths, options, self.model.plan(), arena)?.falling_back(other);
+            return self.refined(results, clouds, asked, control);
         };
         let lengths = arena.collected(lengths, "the sizes of the clouds")?;
         let transforms = augmentation.transforms();
@@ -163,7 +166,30 @@ impl Session {
             Ok(outcome)
         });
         self.memory.record(needed, self.backend.held_bytes());
-        Ok(summed?.falling_back(other))
+        self.refined(summed?.falling_back(other), clouds, asked, control)
+    }
+
+    /// Results with superpoints and votes, if those are asked for.
+    fn refined(
+        &self,
+        mut results: Segmentations,
+        clouds: &[Cloud<'_>],
+        options: &SegmentOptions,
+        control: Control<'_>,
+    ) -> Result<Segmentations> {
+        if options.superpoints.is_none() && options.vote.is_none() {
+            return Ok(results);
+        }
+        let arena = self.backend.arena();
+        self.on_threads(|| refine(&mut results, clouds, options, arena, control.cancel))?;
+        Ok(results)
+    }
+
+    /// What `task` returns, run on the session's own threads.
+    fn on_threads<T: Send>(&self, task: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        let (mut task, mut outcome) = (Some(task), None);
+        self.backend.install(&mut || outcome = task.take().map(|task| task()));
+        outcome.unwrap_or_else(|| Err(Error::internal("the session's threads did not run a task")))
     }
 
     /// Scores a finished run anew for another vocabulary, without running the network. `voxel_of_point` is that of the
@@ -188,6 +214,7 @@ impl Session {
         options.validate(vocabulary.len())?;
         let arena = self.backend.arena();
         let folded = FoldedVocabulary::new(&self.model, vocabulary, &*self.backend)?;
+        let (asked, options) = (options, &options.widened(folded.vocabulary.len()));
         let request = ScoreRequest {
             head: folded.head(options.similarity),
             scoring: &folded.scoring(options),
@@ -202,6 +229,7 @@ impl Session {
         result.fall_back(folded.vocabulary.other());
         result.voxel_of_point = arena.collected(voxel_of_point.iter().copied(), "the voxels of the points")?;
         result.logits = scores.logits;
+        self.on_threads(|| refine_answer(&mut result, kept, asked, control.cancel))?;
         Ok(result)
     }
 

@@ -15,7 +15,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-const MISUSE: [&str; 9] = [
+const MISUSE: [&str; 10] = [
     "check.c",
     "misuse.c",
     "misuse_clouds.c",
@@ -24,9 +24,11 @@ const MISUSE: [&str; 9] = [
     "misuse_requests.c",
     "misuse_sessions.c",
     "misuse_structs.c",
+    "misuse_superpoints.c",
     "misuse_vocabularies.c",
 ];
-const BEHAVIOUR: [&str; 4] = ["check.c", "behaviour.c", "behaviour_runs.c", "behaviour_timing.c"];
+const BEHAVIOUR: [&str; 5] =
+    ["check.c", "behaviour.c", "behaviour_runs.c", "behaviour_superpoints.c", "behaviour_timing.c"];
 const THREADS: [&str; 2] = ["check.c", "threads.c"];
 const TEXTS: [&str; 2] = ["check.c", "texts.c"];
 const FAULTS: [&str; 3] = ["check.c", "faults.c", "panics.c"];

@@ -326,8 +326,58 @@ fn evaluation_by_parts_of_a_label_set() {
 }
 
 #[test]
+fn superpoints_and_votes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let positions: Vec<[f32; 3]> =
+        (0..3000).map(|i| [i % 60, i / 60, i % 60 / 30 * 20].map(|v| v as f32 * 0.03)).collect();
+    let (cloud, ids, ply) = (path("cloud.npy"), path("ids.npy"), path("found.ply"));
+    write_npy(&cloud, &[3000, 3], positions.into_iter().flatten());
+    let (picture, borders, json) = (path("found.png"), path("borders.png"), path("found.json"));
+    let files = ["-o", text(&ply), "--picture", text(&picture), "--borders", text(&borders)];
+    let printed =
+        good(&[&["superpoints", text(&cloud), "--ids", text(&ids), "--json", text(&json)], &files[..]].concat());
+    assert!(printed.contains("3000 points") && printed.contains("voxels of 0.0600 m"), "{printed}");
+    for file in [&ply, &picture, &borders] {
+        assert!(file.metadata().unwrap().len() > 1000);
+    }
+    let summary: serde_json::Value = serde_json::from_reader(std::fs::File::open(&json).unwrap()).unwrap();
+    let count = summary["superpoints"].as_u64().unwrap();
+    assert!((10..200).contains(&count) && summary["without"] == 0 && summary["pairs"].as_u64().unwrap() >= count);
+    let given = good(&["superpoints", text(&cloud), "--given", text(&ids), "--borders", text(&borders)]);
+    assert!(given.contains(&format!("{count} superpoints")), "{given}");
+    let merged = good(&["superpoints", text(&cloud), "--method", "graph", "--count", "5"]);
+    assert!(merged.contains(" 5 superpoints"), "{merged}");
+    assert!(bad(&["superpoints", text(&cloud), "--count", "5"]).contains("graph"));
+    assert!(bad(&["superpoints", text(&cloud), "--seed-size=-1"]).contains("seed_size"));
+    assert!(bad(&["superpoints", text(&cloud), "--given", text(&cloud)]).contains("cloud.npy"));
+
+    // The points of each superpoint agree, unless no vote is wanted.
+    let demo = path("demo");
+    good(&["demo", "-o", text(&demo)]);
+    let (model, words) = (demo.join("model.safetensors"), demo.join("vocabulary.safetensors"));
+    let (labels, json) = (path("labels.npy"), path("summary.json"));
+    let segment = ["segment", text(&cloud), "-m", text(&model), "--vocab", text(&words), "--labels", text(&labels)];
+    let with = |options: &[&str]| {
+        good(&[&segment[..], &["--json", text(&json)], options].concat());
+        let summary: serde_json::Value = serde_json::from_reader(std::fs::File::open(&json).unwrap()).unwrap();
+        let bytes = std::fs::read(&labels).unwrap();
+        (summary["superpoints"].as_u64(), bytes[bytes.len() - 4 * 3000..].as_chunks::<4>().0.to_vec())
+    };
+    let (none, own) = with(&["--vote", "none"]);
+    let (voted, agreed) = with(&["--superpoint-ids", text(&ids)]);
+    assert_eq!((none, voted), (None, Some(count)));
+    let ids = std::fs::read(&ids).unwrap();
+    let ids: Vec<i32> = ids[ids.len() - 4 * 3000..].as_chunks().0.iter().map(|id| i32::from_le_bytes(*id)).collect();
+    let label_of: std::collections::BTreeMap<i32, [u8; 4]> = ids.iter().copied().zip(agreed.iter().copied()).collect();
+    assert!(ids.iter().zip(&agreed).all(|(id, label)| label_of[id] == *label) && own != agreed);
+    let options = ["--vote", "scores", "--by-margin", "--superpoints", "graph", "--count", "4"];
+    assert_eq!(with(&options).0, Some(4));
+}
+
+#[test]
 fn help_has_examples() {
-    for command in ["demo", "segment", "query", "eval", "convert", "info", "verify"] {
+    for command in ["demo", "segment", "superpoints", "query", "eval", "convert", "info", "verify"] {
         let help = good(&[command, "--help"]);
         assert!(help.contains("Example") && help.contains(&format!("ov3d {command}")), "{help}");
     }

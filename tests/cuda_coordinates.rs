@@ -202,7 +202,7 @@ fn several_clouds_in_any_layout_frame_and_lattice_become_the_same_voxels() {
         let view = |bytes, extra: usize| StridedView::new(bytes, first.len(), 12 + extra, Dtype::F32, 3).unwrap();
         let pose = [[0.8, -0.6, 0.0, 5.0], [0.6, 0.8, 0.0, -2.5], [0.0, 0.0, 1.0, 0.125]];
         let frame = |unit_in_metres, axes, pose| Frame { unit_in_metres, axes, pose };
-        let cloud = |positions, frame| Cloud { positions, colors: None, frame };
+        let cloud = Cloud::new;
         let clouds = [
             cloud(view(&even, 12), frame(1.0, Axes::RightHandedZUp, Some(pose))),
             Cloud::from_xyz(&[]),

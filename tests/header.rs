@@ -32,6 +32,7 @@ fn header() -> String {
         "text_encoder",
         "vocabulary",
         "cloud",
+        "superpoint",
         "segment",
         "session",
         "result",

@@ -259,7 +259,7 @@ fn units_axes_pose_and_interleaved_layouts() {
         pose: Some([[1.0, 0.0, 0.0, 2.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]]),
     };
     let positions = StridedView::new(&records, centres.len(), 24, openvocab3d::cloud::Dtype::F32, 3).unwrap();
-    let got = segment(&mut session, &Cloud { positions, colors: None, frame }, &options);
+    let got = segment(&mut session, &Cloud::new(positions, frame), &options);
     assert_eq!(got, want);
 }
 

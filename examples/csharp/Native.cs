@@ -38,6 +38,8 @@ namespace OpenVocab3D
             internal IntPtr Pose;
             internal int Axes;
             internal uint Flags;
+            internal StridedView Normals;
+            internal StridedView Superpoints;
         }
 
         [StructLayout(LayoutKind.Sequential)]
@@ -72,6 +74,8 @@ namespace OpenVocab3D
             internal ulong Points, Voxels;
             internal uint LabelCount, TopK, FeatureDim, Reserved;
             internal IntPtr Labels, Scores, TopLabels, TopScores, VoxelOfPoint, Coordinates, Features, Logits;
+            internal ulong SuperpointCount, SuperpointPairs;
+            internal IntPtr Superpoints, SuperpointSizes, SuperpointCentroids, SuperpointAdjacency, SuperpointFeatures;
         }
 
         [DllImport(Library, CallingConvention = C)]

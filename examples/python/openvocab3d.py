@@ -18,7 +18,8 @@ from ctypes import POINTER, c_char, c_char_p, c_double, c_float, c_int32, c_size
 import numpy as np
 
 ABI_VERSION = 2
-DTYPES = {np.dtype(np.float32): 1, np.dtype(np.float64): 2, np.dtype(np.uint8): 3}
+DTYPES = {np.dtype(np.float32): 1, np.dtype(np.float64): 2, np.dtype(np.uint8): 3,
+          np.dtype(np.int32): 4, np.dtype(np.int64): 5}
 AXES_RIGHT_HANDED_Z_UP, AXES_LEFT_HANDED_Z_UP, AXES_RIGHT_HANDED_Y_UP, AXES_LEFT_HANDED_Y_UP, AXES_CAMERA = range(5)
 SIMILARITY_DOT, SIMILARITY_COSINE = range(2)
 GRID_MINIMUM, GRID_WORLD = range(2)
@@ -27,6 +28,9 @@ OVERFLOW_REFUSE, OVERFLOW_TRUNCATE = range(2)
 VOCABULARY_BARE = 1
 OUTPUT_LOGITS, OUTPUT_TRUNK_FEATURES, OUTPUT_TEXT_FEATURES, OUTPUT_QUERYABLE = 1, 2, 4, 8
 LABEL_NONE = -1
+SUPERPOINTS_VCCS, SUPERPOINTS_VCCS_PCL, SUPERPOINTS_GRAPH = range(3)
+VOTE_NONE, VOTE_LABELS, VOTE_SCORES = range(3)
+VOTE_WEIGHT_ONE, VOTE_WEIGHT_MARGIN = range(2)
 
 
 class Error(Exception):
@@ -48,7 +52,7 @@ class _StridedView(ctypes.Structure):
 class _Cloud(ctypes.Structure):
     _fields_ = [("struct_size", c_uint32), ("memory", c_int32), ("count", c_uint64), ("positions", _StridedView),
                 ("colors", _StridedView), ("unit_in_metres", c_double), ("pose", c_void_p), ("axes", c_int32),
-                ("flags", c_uint32)]
+                ("flags", c_uint32), ("normals", _StridedView), ("superpoints", _StridedView)]
 
 
 class _DeviceInfo(ctypes.Structure):
@@ -62,12 +66,21 @@ class _SessionDesc(ctypes.Structure):
                 ("memory_budget", c_uint64), ("precision", c_int32), ("reserved", c_uint32)]
 
 
+class _SuperpointDesc(ctypes.Structure):
+    _fields_ = [("struct_size", c_uint32), ("method", c_int32), ("voxel_size", c_double), ("seed_size", c_double),
+                ("stray_reach", c_double), ("spatial_weight", c_float), ("color_weight", c_float),
+                ("normal_weight", c_float), ("step_weight", c_float), ("feature_weight", c_float), ("scale", c_float),
+                ("count", c_uint32), ("least_voxels", c_uint32), ("rounds", c_uint32), ("refinements", c_uint32),
+                ("threads", c_uint32), ("flags", c_uint32)]
+
+
 class _SegmentDesc(ctypes.Structure):
     _fields_ = [("struct_size", c_uint32), ("outputs", c_uint32), ("similarity", c_int32), ("temperature", c_float),
                 ("top_k", c_uint32), ("grid_origin", c_int32), ("representative", c_int32), ("repeats", c_uint32),
                 ("seed", c_uint64), ("rotation", c_double * 3), ("scale", c_double * 2), ("voxel_size", c_double),
                 ("labels", c_void_p), ("labels_capacity", c_uint64), ("scores", c_void_p),
-                ("scores_capacity", c_uint64), ("progress", c_void_p), ("user_data", c_void_p)]
+                ("scores_capacity", c_uint64), ("progress", c_void_p), ("user_data", c_void_p),
+                ("superpoints", POINTER(_SuperpointDesc)), ("vote", c_int32), ("vote_weight", c_int32)]
 
 
 class _VocabularyDesc(ctypes.Structure):
@@ -96,13 +109,16 @@ class _ResultView(ctypes.Structure):
     _fields_ = [("struct_size", c_uint32), ("memory", c_int32), ("points", c_uint64), ("voxels", c_uint64),
                 ("label_count", c_uint32), ("top_k", c_uint32), ("feature_dim", c_uint32), ("reserved", c_uint32),
                 ("labels", c_void_p), ("scores", c_void_p), ("top_labels", c_void_p), ("top_scores", c_void_p),
-                ("voxel_of_point", c_void_p), ("coordinates", c_void_p), ("features", c_void_p), ("logits", c_void_p)]
+                ("voxel_of_point", c_void_p), ("coordinates", c_void_p), ("features", c_void_p), ("logits", c_void_p),
+                ("superpoint_count", c_uint64), ("superpoint_pairs", c_uint64), ("superpoints", c_void_p),
+                ("superpoint_sizes", c_void_p), ("superpoint_centroids", c_void_p), ("superpoint_adjacency", c_void_p),
+                ("superpoint_features", c_void_p)]
 
 
 class _Timings(ctypes.Structure):
     _fields_ = [("struct_size", c_uint32), ("reserved", c_uint32), ("total", c_double), ("quantise", c_double),
                 ("levels", c_double), ("kernel_maps", c_double), ("network", c_double), ("head", c_double),
-                ("features", c_double), ("gflop", c_double)]
+                ("features", c_double), ("gflop", c_double), ("superpoints", c_double), ("vote", c_double)]
 
 
 def _load():
@@ -133,6 +149,7 @@ def _load():
             "session_query": [c_void_p, c_void_p, c_void_p, POINTER(_SegmentDesc), POINTER(c_void_p)],
             "session_cancel": [c_void_p],
             "segment_begin": [c_void_p, POINTER(_Cloud), POINTER(_SegmentDesc), POINTER(c_void_p)],
+            "superpoints": [POINTER(_Cloud), POINTER(_SuperpointDesc), POINTER(c_void_p)],
             "result_wait": [c_void_p, c_uint64],
             "result_ready": [c_void_p],
             "result_get": [c_void_p, POINTER(_ResultView)],
@@ -143,7 +160,7 @@ def _load():
         None: {f"{noun}_free": [c_void_p] for noun in
                ("model", "text_encoder", "vocabulary", "session", "result")}
             | {f"{struct}_init": [c_void_p, c_size_t] for struct in
-               ("cloud", "device_info", "session_desc", "segment_desc", "vocabulary_desc", "text_encoder_desc",
+               ("cloud", "device_info", "session_desc", "segment_desc", "superpoint_desc", "vocabulary_desc", "text_encoder_desc",
                 "text_encoder_info", "model_info", "result_view", "timings")},
     }
     for result, functions in signatures.items():
@@ -341,44 +358,44 @@ class Session(_Handle):
     def set_vocabulary(self, vocabulary):
         _check(_library.ov3d_session_set_vocabulary(self._handle, vocabulary._handle))
 
-    def segment(self, positions, colors=None, axes=0, unit_in_metres=1.0, pose=None, **options):
+    def segment(self, positions, colors=None, axes=0, unit_in_metres=1.0, pose=None, normals=None, ids=None, **options):
         """Labels every point and waits. See `begin`."""
-        result = self.begin(positions, colors, axes, unit_in_metres, pose, **options)
+        result = self.begin(positions, colors, axes, unit_in_metres, pose, normals, ids, **options)
         result.wait()
         return result
 
-    def begin(self, positions, colors=None, axes=0, unit_in_metres=1.0, pose=None, **options):
+    def begin(self, positions, colors=None, axes=0, unit_in_metres=1.0, pose=None, normals=None, ids=None, **options):
         """Starts labelling and returns a pending `Result`; leave the arrays as they are until it is ready.
 
         `positions` is [n, 3] float32 or float64 with any distance between rows, or records with fields x, y and z one
         after the other. `colors` is [n, 3] uint8 (0-255) or float32 (0-1). `pose` is a 3x4 or 4x4 transform.
-        `options`: fields of `ov3d_segment_desc`, such as top_k=3 or outputs=OUTPUT_QUERYABLE. Nothing is copied.
+        `normals` is [n, 3] float32 or float64; `ids` is [n] int32 or int64, the superpoint of each point, -1 for none.
+        `options`: fields of `ov3d_segment_desc`, such as top_k=3, outputs=OUTPUT_QUERYABLE or vote=VOTE_LABELS;
+        superpoints is a dictionary of fields of `ov3d_superpoint_desc`. Nothing is copied.
         """
-        positions = _rows(positions, "positions")
-        cloud = _initialised(_Cloud, "cloud", count=len(positions), axes=axes, unit_in_metres=unit_in_metres)
-        cloud.positions = _view(positions)
-        if colors is not None:
-            colors = _rows(colors, "colors")
-            if len(colors) != len(positions):
-                raise ValueError(f"{len(colors)} colors for {len(positions)} positions; give each point one")
-            cloud.colors = _view(colors)
-        if pose is not None:
-            pose = np.ascontiguousarray(pose, np.float64)[:3]
-            if pose.shape != (3, 4):
-                raise ValueError(f"pose has shape {np.shape(pose)}; give a 3x4 or 4x4 transform")
-            cloud.pose = pose.ctypes.data
-        desc = _initialised(_SegmentDesc, "segment_desc", **options)
+        cloud, kept = _cloud(positions, colors, axes, unit_in_metres, pose, normals, ids)
+        desc, superpoints = _segment_desc(options)
         handle = _made(_library.ov3d_segment_begin, self._handle, cloud, desc)
-        return Result(handle, (positions, colors, pose, cloud, desc))
+        return Result(handle, (kept, cloud, desc, superpoints))
 
     def query(self, result, vocabulary, **options):
         """Scores a result made with OUTPUT_QUERYABLE for other words, without running the network."""
-        desc = _initialised(_SegmentDesc, "segment_desc", **options)
+        desc, _ = _segment_desc(options)
         memory = result._memory
         return Result(_made(_library.ov3d_session_query, self._handle, memory.handle, vocabulary._handle, desc), None)
 
     def cancel(self):
         _check(_library.ov3d_session_cancel(self._handle))
+
+
+def superpoints(positions, colors=None, axes=0, unit_in_metres=1.0, pose=None, normals=None, **options):
+    """A ready `Result` with `superpoints` and what belongs to them, without model or session.
+
+    `options`: fields of `ov3d_superpoint_desc`, such as method=SUPERPOINTS_GRAPH, count=500. Otherwise as `Session.begin`.
+    """
+    cloud, kept = _cloud(positions, colors, axes, unit_in_metres, pose, normals, None)
+    desc = _initialised(_SuperpointDesc, "superpoint_desc", **options)
+    return Result(_made(_library.ov3d_superpoints, cloud, desc), kept)
 
 
 class Result:
@@ -431,6 +448,14 @@ class Result:
     coordinates = property(lambda self: self._array("coordinates", "<i4", self._view.voxels, 3))
     features = property(lambda self: self._array("features", "<f2", self._view.voxels, self._view.feature_dim))
     logits = property(lambda self: self._array("logits", "<f4", self._view.voxels, self._view.label_count))
+    superpoints = property(lambda self: self._array("superpoints", "<i4", self._view.points))
+    superpoint_sizes = property(lambda self: self._array("superpoint_sizes", "<u4", self._view.superpoint_count))
+    superpoint_centroids = property(
+        lambda self: self._array("superpoint_centroids", "<f8", self._view.superpoint_count, 3))
+    superpoint_adjacency = property(
+        lambda self: self._array("superpoint_adjacency", "<u4", self._view.superpoint_pairs, 2))
+    superpoint_features = property(
+        lambda self: self._array("superpoint_features", "<f2", self._view.superpoint_count, self._view.feature_dim))
 
 
 class _ResultMemory:
@@ -449,6 +474,44 @@ class _Lent:
     def __init__(self, memory, pointer, dtype, shape):
         self._memory = memory
         self.__array_interface__ = {"version": 3, "typestr": dtype, "shape": shape, "data": (pointer, True)}
+
+
+def _cloud(positions, colors, axes, unit_in_metres, pose, normals, ids):
+    """A descriptor of the cloud, and the arrays that must live as long as it."""
+    positions = _rows(positions, "positions")
+    cloud = _initialised(_Cloud, "cloud", count=len(positions), axes=axes, unit_in_metres=unit_in_metres)
+    cloud.positions = _view(positions)
+    parts = {"colors": colors, "normals": normals, "superpoints": ids}
+    for name, part in parts.items():
+        if part is not None:
+            parts[name] = part = _ids(part) if name == "superpoints" else _rows(part, name)
+            if len(part) != len(positions):
+                raise ValueError(f"{len(part)} {name} for {len(positions)} positions; give each point one")
+            setattr(cloud, name, _view(part))
+    if pose is not None:
+        pose = np.ascontiguousarray(pose, np.float64)[:3]
+        if pose.shape != (3, 4):
+            raise ValueError(f"pose has shape {np.shape(pose)}; give a 3x4 or 4x4 transform")
+        cloud.pose = pose.ctypes.data
+    return cloud, (positions, parts, pose)
+
+
+def _segment_desc(options):
+    """A descriptor with `options`, and that of its superpoints, which must live as long."""
+    superpoints = options.pop("superpoints", None)
+    desc = _initialised(_SegmentDesc, "segment_desc", **options)
+    if superpoints is not None:
+        superpoints = _initialised(_SuperpointDesc, "superpoint_desc", **superpoints)
+        desc.superpoints = ctypes.pointer(superpoints)
+    return desc, superpoints
+
+
+def _ids(array):
+    """`array` as [n] integers in place."""
+    array = np.asarray(array)
+    if array.dtype not in (np.int32, np.int64) or array.ndim != 1 or (len(array) > 1 and array.strides[0] < 0):
+        raise ValueError(f"ids are {array.dtype} of shape {array.shape}; give [n] of int32 or int64, in rising order")
+    return array
 
 
 def _strings(texts):
@@ -486,5 +549,6 @@ def _rows(array, name):
 
 
 def _view(array):
-    stride = array.strides[0] if len(array) > 1 else 3 * array.itemsize
-    return _StridedView(array.ctypes.data, stride, DTYPES[array.dtype], 3)
+    components = 1 if array.ndim == 1 else array.shape[1]
+    stride = array.strides[0] if len(array) > 1 else components * array.itemsize
+    return _StridedView(array.ctypes.data, stride, DTYPES[array.dtype], components)

@@ -26,6 +26,9 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Runs `task` on a thread of the backend's own and returns at once.
     fn spawn(&self, task: Box<dyn FnOnce() + Send>);
 
+    /// Runs `task` on the backend's own threads and waits for its end.
+    fn install(&self, task: &mut (dyn FnMut() + Send));
+
     /// Where its runs' buffers live, and those of the results made from them.
     fn arena(&self) -> &Arena;
 

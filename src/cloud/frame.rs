@@ -72,6 +72,15 @@ impl Frame {
             Some(rows) => rows.map(|r| r[0] * point[0] + r[1] * point[1] + r[2] * point[2] + r[3]),
         }
     }
+
+    /// A direction, such as a normal, in the right-handed frame with z up, for poses that turn and scale evenly.
+    pub fn turn(&self, direction: [f64; 3]) -> [f64; 3] {
+        let direction = self.axes.to_z_up(direction);
+        match &self.pose {
+            None => direction,
+            Some(rows) => rows.map(|r| r[0] * direction[0] + r[1] * direction[1] + r[2] * direction[2]),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -88,6 +97,7 @@ mod tests {
         let [x, y, z] = frame.to_metres([100.0, 200.0, 300.0]);
         // 1, 2, 3 m -> 1, -2, 3 -> a quarter turn about z and a shift.
         assert!((x - 7.0).abs() < 1e-12 && (y - 1.0).abs() < 1e-12 && (z - 2.0).abs() < 1e-12);
+        assert_eq!(frame.turn([1.0, 2.0, 3.0]), [2.0, 1.0, 3.0]);
     }
 
     #[test]

@@ -20,8 +20,13 @@ use crate::error::{Error, ErrorKind, Result};
 pub struct Cloud<'a> {
     /// `[n, 3]` positions, FP32 or FP64, in the caller's unit.
     pub positions: StridedView<'a>,
-    /// `[n, 3]` colours: bytes 0-255 or floats 0-1. Read only by networks whose input is colour.
+    /// `[n, 3]` colours: bytes 0-255 or floats 0-1. Read by networks whose input is colour, and by superpoints.
     pub colors: Option<StridedView<'a>>,
+    /// `[n, 3]` normals in the axes of the positions, of any length and sign; zero or not finite where there is none.
+    /// Superpoints read them instead of estimating their own.
+    pub normals: Option<StridedView<'a>>,
+    /// `[n]` the superpoint of each point as an integer of any value, -1 for none. They take the place of computed ones.
+    pub superpoints: Option<StridedView<'a>>,
     /// How positions become metres in a right-handed frame with z up.
     pub frame: Frame,
 }
@@ -29,7 +34,12 @@ pub struct Cloud<'a> {
 impl<'a> Cloud<'a> {
     /// A cloud of packed `x y z` triples in metres, z up.
     pub fn from_xyz(positions: &'a [[f32; 3]]) -> Self {
-        Self { positions: StridedView::packed_f32(positions), colors: None, frame: Frame::default() }
+        Self::new(StridedView::packed_f32(positions), Frame::default())
+    }
+
+    /// A cloud of positions alone.
+    pub fn new(positions: StridedView<'a>, frame: Frame) -> Self {
+        Self { positions, colors: None, normals: None, superpoints: None, frame }
     }
 
     /// The number of points.
@@ -44,18 +54,19 @@ impl<'a> Cloud<'a> {
 
     /// Checks that the parts of the cloud fit together.
     pub fn validate(&self) -> Result<()> {
-        check_view("positions", &self.positions, &[Dtype::F32, Dtype::F64])?;
-        if let Some(colors) = &self.colors {
-            check_view("colors", colors, &[Dtype::U8, Dtype::F32])?;
-            if colors.len() != self.len() {
-                return Err(Error::new(
-                    ErrorKind::Mismatch,
-                    format!(
-                        "colors has {} rows but positions has {}; give one colour per point",
-                        colors.len(),
-                        self.len()
-                    ),
-                ));
+        check_view("positions", &self.positions, 3, &[Dtype::F32, Dtype::F64])?;
+        let parts = [
+            ("colors", &self.colors, 3, &[Dtype::U8, Dtype::F32]),
+            ("normals", &self.normals, 3, &[Dtype::F32, Dtype::F64]),
+            ("superpoints", &self.superpoints, 1, &[Dtype::I32, Dtype::I64]),
+        ];
+        for (name, part, components, allowed) in parts {
+            let Some(part) = part else { continue };
+            check_view(name, part, components, allowed)?;
+            if part.len() != self.len() {
+                let (rows, points) = (part.len(), self.len());
+                let message = format!("{name} has {rows} rows but positions has {points}; give one row per point");
+                return Err(Error::new(ErrorKind::Mismatch, message));
             }
         }
         if i32::try_from(self.len()).is_err() {
@@ -73,14 +84,15 @@ impl<'a> Cloud<'a> {
         let rgb = colors.row(index);
         match colors.dtype() {
             Dtype::U8 => rgb.map(|v| (v / 127.5 - 1.0) as f32),
-            Dtype::F32 | Dtype::F64 => rgb.map(|v| (v * 2.0 - 1.0) as f32),
+            _ => rgb.map(|v| (v * 2.0 - 1.0) as f32),
         }
     }
 }
 
-fn check_view(name: &str, view: &StridedView<'_>, allowed: &[Dtype]) -> Result<()> {
-    if view.components() < 3 {
-        return Err(Error::argument(format!("{name} has {} components per point; it needs 3", view.components())));
+fn check_view(name: &str, view: &StridedView<'_>, components: usize, allowed: &[Dtype]) -> Result<()> {
+    if view.components() < components {
+        let message = format!("{name} has {} components per point; it needs {components}", view.components());
+        return Err(Error::argument(message));
     }
     if !allowed.contains(&view.dtype()) {
         return Err(Error::argument(format!("{name} holds {}; it may hold {allowed:?}", view.dtype())));

@@ -58,22 +58,37 @@ pub fn quantise(
         if let Some(matrix) = rotation_scale {
             point = matrix.map(|r| r[0] * point[0] + r[1] * point[1] + r[2] * point[2]);
         }
-        // A finite position that overflows on the way is out of range, not absent.
-        point.map(|v| (v * cells_per_metre).floor()).map(|v| if v.is_finite() { v } else { f64::MAX })
+        point.map(|v| floor(v * cells_per_metre))
     };
-    let (low, high) = bounds(cloud.len(), &cell_of, cancel)?;
-    let shift = shift_for(low, high, voxel_size, grid_origin)?;
     let mut cells = arena.filled(cloud.len(), NO_CELL, "the cells of the points")?;
-    cells.par_chunks_mut(BLOCK).enumerate().try_for_each(|(block, cells)| {
-        cancel.check()?;
-        for (index, cell) in (block * BLOCK..).zip(cells) {
-            let position = cell_of(index);
-            if position.iter().all(|v| v.is_finite()) {
-                *cell = [0, 1, 2].map(|axis| (position[axis] as i64 - shift[axis]) as u32);
+    // One look at the points, not two: cells are counted from the first point's, which is MIDDLE, and moved afterwards.
+    // Where the cloud fits the keys none is as far away as NO_CELL.
+    let Some(first) = (0..cloud.len()).map(cell_of).find(is_finite) else {
+        return Ok(Quantised { cells, origin: [0; 3] });
+    };
+    let (low, high) = cells
+        .par_chunks_mut(BLOCK)
+        .enumerate()
+        .map(|(block, cells)| {
+            cancel.check()?;
+            let mut bounds = NOTHING;
+            for (index, cell) in (block * BLOCK..).zip(cells) {
+                let position = cell_of(index);
+                if is_finite(&position) {
+                    bounds = (join(bounds.0, position, f64::min), join(bounds.1, position, f64::max));
+                    *cell = [0, 1, 2].map(|axis| MIDDLE.wrapping_add_signed((position[axis] - first[axis]) as i32));
+                }
             }
+            Ok::<_, Error>(bounds)
+        })
+        .try_reduce(|| NOTHING, |a, b| Ok((join(a.0, b.0, f64::min), join(a.1, b.1, f64::max))))?;
+    let shift = shift_for(low, high, voxel_size, grid_origin)?;
+    let first = [0, 1, 2].map(|axis| ((first[axis] as i64 - shift[axis]) as u32).wrapping_sub(MIDDLE));
+    cells.par_chunks_mut(BLOCK).for_each(|cells| {
+        for cell in cells.iter_mut().filter(|cell| **cell != NO_CELL) {
+            *cell = [0, 1, 2].map(|axis| first[axis].wrapping_add(cell[axis]));
         }
-        Ok::<(), Error>(())
-    })?;
+    });
     let origin = match grid_origin {
         GridOrigin::Minimum => [0; 3],
         GridOrigin::World => shift,
@@ -81,19 +96,23 @@ pub fn quantise(
     Ok(Quantised { cells, origin })
 }
 
+/// Where the first point's cell stands before the cells are moved.
+const MIDDLE: u32 = 1 << 30;
+
+/// The largest whole number that is not above `v`, without a call of the mathematics library. A finite position whose
+/// cell overflows is out of range, not absent: the limits of 64 bits are beyond every range.
+fn floor(v: f64) -> f64 {
+    let whole = v as i64 as f64;
+    if whole > v { whole - 1.0 } else { whole }
+}
+
 type Bounds = ([f64; 3], [f64; 3]);
 
-/// The per-axis minimum and maximum over the points whose cell is finite on all axes.
-fn bounds(count: usize, cell_of: &(impl Fn(usize) -> [f64; 3] + Sync), cancel: Cancel<'_>) -> Result<Bounds> {
-    let nothing = ([f64::INFINITY; 3], [f64::NEG_INFINITY; 3]);
-    let of_block = |block: usize| -> Result<Bounds> {
-        cancel.check()?;
-        let cells = (block * BLOCK..count.min((block + 1) * BLOCK)).map(cell_of);
-        let finite = cells.filter(|cell| cell.iter().all(|v| v.is_finite()));
-        Ok(finite.fold(nothing, |(low, high), cell| (join(low, cell, f64::min), join(high, cell, f64::max))))
-    };
-    let join_both = |a: Bounds, b: Bounds| Ok((join(a.0, b.0, f64::min), join(a.1, b.1, f64::max)));
-    (0..count.div_ceil(BLOCK)).into_par_iter().map(of_block).try_reduce(|| nothing, join_both)
+/// The bounds of no point.
+const NOTHING: Bounds = ([f64::INFINITY; 3], [f64::NEG_INFINITY; 3]);
+
+fn is_finite(cell: &[f64; 3]) -> bool {
+    cell.iter().all(|v| v.is_finite())
 }
 
 fn join(a: [f64; 3], b: [f64; 3], pick: fn(f64, f64) -> f64) -> [f64; 3] {

@@ -12,6 +12,10 @@ pub enum Dtype {
     F32,
     /// 64-bit float.
     F64,
+    /// 32-bit integer with a sign.
+    I32,
+    /// 64-bit integer with a sign.
+    I64,
 }
 
 impl Dtype {
@@ -19,8 +23,8 @@ impl Dtype {
     pub const fn size(self) -> usize {
         match self {
             Self::U8 => 1,
-            Self::F32 => 4,
-            Self::F64 => 8,
+            Self::F32 | Self::I32 => 4,
+            Self::F64 | Self::I64 => 8,
         }
     }
 }
@@ -31,6 +35,8 @@ impl fmt::Display for Dtype {
             Self::U8 => "u8",
             Self::F32 => "f32",
             Self::F64 => "f64",
+            Self::I32 => "i32",
+            Self::I64 => "i64",
         })
     }
 }
@@ -84,6 +90,11 @@ impl<'a> StridedView<'a> {
         Self { bytes: bytemuck::cast_slice(rows), count: rows.len(), stride: 3, dtype: Dtype::U8, components: 3 }
     }
 
+    /// Packed integers, one per row.
+    pub fn packed_i64(rows: &'a [i64]) -> Self {
+        Self { bytes: bytemuck::cast_slice(rows), count: rows.len(), stride: 8, dtype: Dtype::I64, components: 1 }
+    }
+
     /// The number of rows.
     pub fn len(&self) -> usize {
         self.count
@@ -122,7 +133,7 @@ impl<'a> StridedView<'a> {
         &self.bytes[index * self.stride..][..3 * self.dtype.size()]
     }
 
-    /// The first three components of row `index`, widened exactly.
+    /// The first three components of row `index`, widened exactly (integers of 64 bits to the nearest).
     pub fn row(&self, index: usize) -> [f64; 3] {
         let width = self.dtype.size();
         let row = self.raw_row(index);
@@ -131,6 +142,20 @@ impl<'a> StridedView<'a> {
             Dtype::U8 => [row[0], row[1], row[2]].map(f64::from),
             Dtype::F32 => [0, 1, 2].map(|axis| f64::from(bytemuck::pod_read_unaligned::<f32>(component(axis)))),
             Dtype::F64 => [0, 1, 2].map(|axis| bytemuck::pod_read_unaligned::<f64>(component(axis))),
+            Dtype::I32 => [0, 1, 2].map(|axis| f64::from(bytemuck::pod_read_unaligned::<i32>(component(axis)))),
+            Dtype::I64 => [0, 1, 2].map(|axis| bytemuck::pod_read_unaligned::<i64>(component(axis)) as f64),
+        }
+    }
+
+    /// The first component of row `index` as an integer; floats lose their fractions.
+    pub fn integer(&self, index: usize) -> i64 {
+        let bytes = &self.bytes[index * self.stride..][..self.dtype.size()];
+        match self.dtype {
+            Dtype::U8 => i64::from(bytes[0]),
+            Dtype::F32 => bytemuck::pod_read_unaligned::<f32>(bytes) as i64,
+            Dtype::F64 => bytemuck::pod_read_unaligned::<f64>(bytes) as i64,
+            Dtype::I32 => i64::from(bytemuck::pod_read_unaligned::<i32>(bytes)),
+            Dtype::I64 => bytemuck::pod_read_unaligned(bytes),
         }
     }
 }
@@ -149,6 +174,10 @@ mod tests {
         let view = StridedView::new(&bytes[1..], 2, 24, Dtype::F32, 3).unwrap();
         assert_eq!(view.row(0), [1.0, 2.0, 3.0]);
         assert_eq!(view.row(1), [4.0, 5.0, 6.0]);
+        let ids: Vec<u8> = [7_i32, -1, i32::MIN].iter().flat_map(|v| v.to_ne_bytes()).chain([0]).collect();
+        let view = StridedView::new(&ids, 3, 4, Dtype::I32, 1).unwrap();
+        assert_eq!([0, 1, 2].map(|row| view.integer(row)), [7, -1, i64::from(i32::MIN)]);
+        assert_eq!(StridedView::packed_i64(&[3, i64::MAX]).integer(1), i64::MAX);
     }
 
     #[test]

@@ -12,6 +12,10 @@ pub const OV3D_DTYPE_F32: i32 = 1;
 pub const OV3D_DTYPE_F64: i32 = 2;
 /// Unsigned bytes.
 pub const OV3D_DTYPE_U8: i32 = 3;
+/// 32-bit integers with a sign.
+pub const OV3D_DTYPE_I32: i32 = 4;
+/// 64-bit integers with a sign.
+pub const OV3D_DTYPE_I64: i32 = 5;
 
 /// Memory of the host.
 pub const OV3D_MEMORY_HOST: i32 = 0;
@@ -64,7 +68,7 @@ pub struct ov3d_cloud {
     pub count: u64,
     /// `[count, 3]` positions, F32 or F64.
     pub positions: ov3d_strided_view,
-    /// `[count, 3]` colours, U8 (0-255) or F32 (0-1); absent unless the model's input is colour.
+    /// `[count, 3]` colours, U8 (0-255) or F32 (0-1); read by models whose input is colour, and by superpoints.
     pub colors: ov3d_strided_view,
     /// Metres per unit of the positions: 1 (default), 0.001 for millimetres, 0.01 for Unreal units.
     pub unit_in_metres: f64,
@@ -74,6 +78,11 @@ pub struct ov3d_cloud {
     pub axes: i32,
     /// Must be 0.
     pub flags: u32,
+    /// `[count, 3]` normals in the axes of the positions, F32 or F64, of any length and sign; zero or not finite where there
+    /// is none. Superpoints read them instead of estimating their own.
+    pub normals: ov3d_strided_view,
+    /// `[count]` the superpoint of each point, I32 or I64, of any value, -1 for none. They take the place of computed ones.
+    pub superpoints: ov3d_strided_view,
 }
 
 impl Default for ov3d_cloud {
@@ -88,6 +97,8 @@ impl Default for ov3d_cloud {
             pose: std::ptr::null(),
             axes: OV3D_AXES_RIGHT_HANDED_Z_UP,
             flags: 0,
+            normals: ov3d_strided_view::default(),
+            superpoints: ov3d_strided_view::default(),
         }
     }
 }
@@ -129,8 +140,9 @@ pub(super) unsafe fn read<'a>(pointer: *const ov3d_cloud) -> Result<Cloud<'a>> {
         return Err(too_many(cloud.count));
     }
     // SAFETY: the caller vouches for the views.
-    let (positions, colors) =
-        unsafe { (view(&cloud.positions, count, "positions")?, view(&cloud.colors, count, "colors")?) };
+    let part = |part: &ov3d_strided_view, name: &str| unsafe { view(part, count, name) };
+    let (positions, colors) = (part(&cloud.positions, "positions")?, part(&cloud.colors, "colors")?);
+    let (normals, superpoints) = (part(&cloud.normals, "normals")?, part(&cloud.superpoints, "superpoints")?);
     let positions = match positions {
         Some(positions) => positions,
         None if count == 0 => StridedView::packed_f32(&[]),
@@ -160,7 +172,7 @@ pub(super) unsafe fn read<'a>(pointer: *const ov3d_cloud) -> Result<Cloud<'a>> {
         )?,
         pose: pose.map(|p| [0, 1, 2].map(|row| [p[4 * row], p[4 * row + 1], p[4 * row + 2], p[4 * row + 3]])),
     };
-    let cloud = Cloud { positions, colors, frame };
+    let cloud = Cloud { positions, colors, normals, superpoints, frame };
     cloud.validate().map_err(|e| e.within("cloud"))?;
     Ok(cloud)
 }
@@ -182,7 +194,13 @@ unsafe fn view<'a>(view: &ov3d_strided_view, count: usize, name: &str) -> Result
     if view.data.is_null() {
         return Ok(None);
     }
-    let dtypes = [(OV3D_DTYPE_F32, Dtype::F32), (OV3D_DTYPE_F64, Dtype::F64), (OV3D_DTYPE_U8, Dtype::U8)];
+    let dtypes = [
+        (OV3D_DTYPE_F32, Dtype::F32),
+        (OV3D_DTYPE_F64, Dtype::F64),
+        (OV3D_DTYPE_U8, Dtype::U8),
+        (OV3D_DTYPE_I32, Dtype::I32),
+        (OV3D_DTYPE_I64, Dtype::I64),
+    ];
     let dtype = choose("dtype", view.dtype, &dtypes).map_err(within)?;
     let (components, row) = (view.components as usize, view.components as usize * dtype.size());
     let stride =

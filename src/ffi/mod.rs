@@ -27,6 +27,7 @@ mod result;
 mod segment;
 mod session;
 mod status;
+mod superpoint;
 mod text;
 mod text_encoder;
 mod vocabulary;

@@ -4,11 +4,12 @@ use super::cloud::OV3D_MEMORY_HOST;
 use super::descriptor::{self, Descriptor};
 use super::handle;
 use super::status::ov3d_status;
-use crate::arena::Buffer;
+use crate::arena::{Buffer, nothing};
 use crate::backend::Stage;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::{Kept, Segmentation};
 use half::f16;
+use half::slice::HalfFloatSliceExt;
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -59,6 +60,20 @@ pub struct ov3d_result_view {
     pub features: *const u16,
     /// `[voxels, label_count]` scores, if asked for.
     pub logits: *const f32,
+    /// Number of superpoints.
+    pub superpoint_count: u64,
+    /// Number of pairs in `superpoint_adjacency`.
+    pub superpoint_pairs: u64,
+    /// `[points]` the superpoint of each point, counted from 0 without holes, or -1; NULL unless they or a vote were asked for.
+    pub superpoints: *const i32,
+    /// `[superpoint_count]` the number of points of each.
+    pub superpoint_sizes: *const u32,
+    /// `[superpoint_count, 3]` their mean positions in metres, right-handed with z up, after the cloud's pose.
+    pub superpoint_centroids: *const f64,
+    /// `[superpoint_pairs, 2]` which touch, the smaller first, ascending; NULL for superpoints that the cloud brought.
+    pub superpoint_adjacency: *const u32,
+    /// `[superpoint_count, feature_dim]` the mean features of their points as IEEE half floats, if features were asked for.
+    pub superpoint_features: *const u16,
 }
 
 impl Default for ov3d_result_view {
@@ -80,6 +95,13 @@ impl Default for ov3d_result_view {
             coordinates: std::ptr::null(),
             features: std::ptr::null(),
             logits: std::ptr::null(),
+            superpoint_count: 0,
+            superpoint_pairs: 0,
+            superpoints: std::ptr::null(),
+            superpoint_sizes: std::ptr::null(),
+            superpoint_centroids: std::ptr::null(),
+            superpoint_adjacency: std::ptr::null(),
+            superpoint_features: std::ptr::null(),
         }
     }
 }
@@ -113,6 +135,10 @@ pub struct ov3d_timings {
     pub features: f64,
     /// Floating-point operations that the result needed, in billions.
     pub gflop: f64,
+    /// Superpoints.
+    pub superpoints: f64,
+    /// Votes.
+    pub vote: f64,
 }
 
 impl Default for ov3d_timings {
@@ -128,6 +154,8 @@ impl Default for ov3d_timings {
             head: 0.0,
             features: 0.0,
             gflop: 0.0,
+            superpoints: 0.0,
+            vote: 0.0,
         }
     }
 }
@@ -141,10 +169,31 @@ unsafe impl Descriptor for ov3d_timings {
 pub(super) struct Ready {
     pub(super) segmentation: Segmentation,
     pub(super) kept: Option<Kept>,
-    pub(super) label_count: usize,
-    pub(super) features: Buffer<f16>,
+    label_count: usize,
+    features: Buffer<f16>,
+    superpoint_features: Buffer<f16>,
     /// Of the run, whose clouds share them.
-    pub(super) stages: Arc<Buffer<Stage>>,
+    stages: Arc<Buffer<Stage>>,
+}
+
+impl Ready {
+    /// Takes the features of `segmentation` over as half floats.
+    pub(super) fn new(
+        mut segmentation: Segmentation,
+        kept: Option<Kept>,
+        label_count: usize,
+        stages: Arc<Buffer<Stage>>,
+    ) -> Result<Self> {
+        let halved = |wide: &mut Buffer<f32>| {
+            let wide = std::mem::replace(wide, nothing());
+            let mut half = wide.allocator().filled(wide.len(), f16::ZERO, "the features")?;
+            half.convert_from_f32_slice(&wide);
+            Ok::<_, Error>(half)
+        };
+        let features = halved(&mut segmentation.features)?;
+        let superpoint_features = halved(&mut segmentation.superpoint_features)?;
+        Ok(Self { segmentation, kept, label_count, features, superpoint_features, stages })
+    }
 }
 
 enum State {
@@ -263,8 +312,11 @@ fn lend(ready: &Ready) -> ov3d_result_view {
         if values.is_empty() { std::ptr::null() } else { values.as_ptr() }
     }
     let result = &ready.segmentation;
-    let (points, voxels) = (result.labels.len(), result.coordinates.len());
-    ov3d_result_view {
+    let found = result.superpoints.as_deref();
+    // Without a segmentation there are superpoints alone.
+    let points = found.map_or(result.labels.len(), |found| found.of_point.len());
+    let voxels = result.coordinates.len();
+    let view = ov3d_result_view {
         points: points as u64,
         voxels: voxels as u64,
         label_count: ready.label_count as u32,
@@ -278,7 +330,18 @@ fn lend(ready: &Ready) -> ov3d_result_view {
         coordinates: some(result.coordinates.as_flattened()),
         features: some(bytemuck::cast_slice(&ready.features)),
         logits: some(&result.logits),
+        superpoint_features: some(bytemuck::cast_slice(&ready.superpoint_features)),
         ..ov3d_result_view::default()
+    };
+    let Some(found) = found else { return view };
+    ov3d_result_view {
+        superpoint_count: found.count() as u64,
+        superpoint_pairs: found.adjacency.len() as u64,
+        superpoints: some(&found.of_point),
+        superpoint_sizes: some(&found.sizes),
+        superpoint_centroids: some(found.centroids.as_flattened()),
+        superpoint_adjacency: some(found.adjacency.as_flattened()),
+        ..view
     }
 }
 
@@ -296,6 +359,8 @@ pub extern "C" fn ov3d_result_timings_get(result: ov3d_result, timings: *mut ov3
                 "kernel maps" => &mut value.kernel_maps,
                 "head" => &mut value.head,
                 "features" => &mut value.features,
+                "superpoints" => &mut value.superpoints,
+                "vote" => &mut value.vote,
                 _ => &mut value.network,
             };
             *sum += milliseconds;

@@ -2,10 +2,11 @@
 
 use super::descriptor::{self, Descriptor, choose};
 use super::floating_point::FloatingPointMode;
+use super::superpoint::{self, ov3d_superpoint_desc};
 use crate::backend::{FeatureSpace, Representative};
 use crate::cloud::GridOrigin;
 use crate::error::{Error, Result};
-use crate::pipeline::{Augmentation, SegmentOptions};
+use crate::pipeline::{Augmentation, Ballot, SegmentOptions, Vote};
 use crate::plan::Similarity;
 use std::ffi::c_void;
 
@@ -23,6 +24,18 @@ pub const OV3D_GRID_WORLD: i32 = 1;
 pub const OV3D_REPRESENTATIVE_FIRST: i32 = 0;
 /// A voxel takes the colour of its point with the smallest position: independent of the order of the points.
 pub const OV3D_REPRESENTATIVE_CANONICAL: i32 = 1;
+
+/// Every point keeps the label of its own best score.
+pub const OV3D_VOTE_NONE: i32 = 0;
+/// The most frequent label of its points becomes that of the whole superpoint.
+pub const OV3D_VOTE_LABELS: i32 = 1;
+/// The label with the largest sum of its points' scores becomes that of the whole superpoint; not with repeats.
+pub const OV3D_VOTE_SCORES: i32 = 2;
+
+/// Every point counts as one.
+pub const OV3D_VOTE_WEIGHT_ONE: i32 = 0;
+/// A point counts by how far its best score lies above its second.
+pub const OV3D_VOTE_WEIGHT_MARGIN: i32 = 1;
 
 /// Return the scores of all labels for every voxel.
 pub const OV3D_OUTPUT_LOGITS: u32 = 1;
@@ -81,6 +94,15 @@ pub struct ov3d_segment_desc {
     pub progress: ov3d_progress_fn,
     /// Handed to the progress callback.
     pub user_data: *mut c_void,
+    /// How superpoints are found, or NULL (default) for none unless `vote` needs some, then with their defaults. Ids that a
+    /// cloud brings take their place. With features asked for, their means over the superpoints are returned too. The session's
+    /// memory budget does not count what superpoints take.
+    pub superpoints: *const ov3d_superpoint_desc,
+    /// `OV3D_VOTE_NONE` (default), `OV3D_VOTE_LABELS` or `OV3D_VOTE_SCORES`. Ties go to the smaller label; points without
+    /// superpoint keep theirs. Scores and `top_labels` stay each point's own.
+    pub vote: i32,
+    /// `OV3D_VOTE_WEIGHT_ONE` (default) or `OV3D_VOTE_WEIGHT_MARGIN`.
+    pub vote_weight: i32,
 }
 
 impl Default for ov3d_segment_desc {
@@ -105,6 +127,9 @@ impl Default for ov3d_segment_desc {
             scores_capacity: 0,
             progress: None,
             user_data: std::ptr::null_mut(),
+            superpoints: std::ptr::null(),
+            vote: OV3D_VOTE_NONE,
+            vote_weight: OV3D_VOTE_WEIGHT_ONE,
         }
     }
 }
@@ -178,7 +203,11 @@ impl Request {
         // SAFETY: the caller gives NULL or as many readable bytes as struct_size says.
         let desc = unsafe { descriptor::read(desc) }?;
         Ok(Self {
-            options: options(&desc)?,
+            options: SegmentOptions {
+                // SAFETY: NULL, or a descriptor of the caller's.
+                superpoints: unsafe { superpoint::read(desc.superpoints) }.map_err(|e| e.within("desc.superpoints"))?,
+                ..options(&desc)?
+            },
             labels: Destination::new(desc.labels, desc.labels_capacity, points, "labels")?,
             scores: Destination::new(desc.scores, desc.scores_capacity, points, "scores")?,
             progress: desc.progress,
@@ -225,6 +254,11 @@ fn options(desc: &ov3d_segment_desc) -> Result<SegmentOptions> {
         (OV3D_REPRESENTATIVE_FIRST, Representative::First),
         (OV3D_REPRESENTATIVE_CANONICAL, Representative::Canonical),
     ];
+    let votes =
+        [(OV3D_VOTE_NONE, None), (OV3D_VOTE_LABELS, Some(Ballot::Labels)), (OV3D_VOTE_SCORES, Some(Ballot::Scores))];
+    let ballot = choose("desc.vote", desc.vote, &votes)?;
+    let weights = [(OV3D_VOTE_WEIGHT_ONE, false), (OV3D_VOTE_WEIGHT_MARGIN, true)];
+    let by_margin = choose("desc.vote_weight", desc.vote_weight, &weights)?;
     let (repeats, seed, rotation, scale) = (desc.repeats, desc.seed, desc.rotation, desc.scale);
     Ok(SegmentOptions {
         voxel_size: (desc.voxel_size != 0.0).then_some(desc.voxel_size),
@@ -237,5 +271,7 @@ fn options(desc: &ov3d_segment_desc) -> Result<SegmentOptions> {
         features,
         keep_trunk: asked(OV3D_OUTPUT_QUERYABLE),
         augmentation: (repeats > 0).then_some(Augmentation { repeats, seed, rotation, scale }),
+        superpoints: None,
+        vote: ballot.map(|ballot| Vote { ballot, by_margin }),
     })
 }

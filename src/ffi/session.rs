@@ -17,8 +17,6 @@ use crate::cloud::Cloud;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::{Segmentation, Segmentations};
 use crate::session::Session;
-use half::f16;
-use half::slice::HalfFloatSliceExt;
 use parking_lot::Mutex;
 use std::sync::Arc;
 
@@ -402,17 +400,13 @@ fn write_out<'a>(clouds: impl Iterator<Item = &'a Segmentation>, request: &Reque
 fn finished(results: Segmentations, label_count: usize) -> Result<Vec<Ready>> {
     let stages = Arc::new(results.stages);
     let mut kept = results.kept.into_iter();
-    let ready = |mut segmentation: Segmentation| -> Result<Ready> {
-        let wide = std::mem::replace(&mut segmentation.features, nothing());
-        let mut features = wide.allocator().filled(wide.len(), f16::ZERO, "the features")?;
-        features.convert_from_f32_slice(&wide);
-        Ok(Ready { segmentation, kept: kept.next(), label_count, features, stages: stages.clone() })
-    };
+    let ready = |segmentation| Ready::new(segmentation, kept.next(), label_count, stages.clone());
     results.clouds.into_iter().map(ready).collect()
 }
 
 /// Scores a ready result anew for `vocabulary`, without running the network: it must have been made with
-/// `OV3D_OUTPUT_QUERYABLE` by a session of the same model. Of `desc` the fields about scores count. On success `*out_result`
+/// `OV3D_OUTPUT_QUERYABLE` by a session of the same model. Of `desc` the fields about scores and
+/// the vote count, which needs a result with superpoints. On success `*out_result`
 /// is a ready result that the caller owns. One thread at a time.
 #[unsafe(no_mangle)]
 pub extern "C" fn ov3d_session_query(

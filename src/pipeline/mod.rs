@@ -1,11 +1,12 @@
 //! What happens around the network: folding a vocabulary into the head, test-time augmentation, splitting results,
-//! relevance of one text.
+//! superpoints and votes, relevance of one text.
 
 mod augmentation;
 mod fold;
 mod options;
 mod relevance;
 mod segmentation;
+mod superpoints;
 
 pub use augmentation::Augmentation;
 pub use fold::FoldedVocabulary;
@@ -13,3 +14,5 @@ pub use options::SegmentOptions;
 pub use relevance::relevance;
 pub use segmentation::{Kept, Segmentation, Segmentations};
 pub(crate) use segmentation::{from_scores, split, sum_over_repeats};
+pub use superpoints::{Ballot, Vote};
+pub(crate) use superpoints::{refine, refine_answer};

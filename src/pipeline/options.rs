@@ -1,11 +1,12 @@
 //! What a segmentation computes.
 
-use super::Augmentation;
+use super::{Augmentation, Vote};
 use crate::backend::{FeatureSpace, Representative};
 use crate::cloud::GridOrigin;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::VOXEL_SIZES;
 use crate::plan::Similarity;
+use crate::superpoint::SuperpointOptions;
 
 /// Options of a segmentation; the default is one deterministic pass with the published raw scores.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -30,6 +31,11 @@ pub struct SegmentOptions {
     pub keep_trunk: bool,
     /// Repeated passes with summed scores; they have no voxels in common, so logits and features are not available.
     pub augmentation: Option<Augmentation>,
+    /// How superpoints are found, if they are wanted; those that a cloud brings take their place.
+    pub superpoints: Option<SuperpointOptions>,
+    /// The vote of the points of each superpoint, if there is to be one; it needs superpoints, by default those of
+    /// [`SuperpointOptions::default`]. Scores, and the best labels where several were asked for, stay each point's own.
+    pub vote: Option<Vote>,
 }
 
 impl SegmentOptions {
@@ -50,6 +56,7 @@ impl SegmentOptions {
         if self.top_k > labels {
             return Err(Error::argument(format!("top_k is {} but the vocabulary has {labels} labels", self.top_k)));
         }
+        self.validate_superpoints()?;
         let Some(augmentation) = &self.augmentation else { return Ok(()) };
         if self.logits || self.features.is_some() || self.keep_trunk {
             let cure = "leave augmentation off to get them";

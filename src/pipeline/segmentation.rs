@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::model::Other;
 use crate::plan::{Plan, Ranking, Scoring, Similarity};
 use crate::sparse::{NO_VOXEL, decode};
+use crate::superpoint::Superpoints;
 use std::ops::Range;
 use std::sync::{Arc, Weak};
 
@@ -30,6 +31,10 @@ pub struct Segmentation {
     pub logits: Buffer<f32>,
     /// `[v, d]` features, if asked for.
     pub features: Buffer<f32>,
+    /// The superpoints, if they or a vote were asked for.
+    pub superpoints: Option<Arc<Superpoints>>,
+    /// `[s, d]` the mean features of each superpoint's points, if both were asked for.
+    pub superpoint_features: Buffer<f32>,
 }
 
 impl Default for Segmentation {
@@ -43,6 +48,8 @@ impl Default for Segmentation {
             coordinates: nothing(),
             logits: nothing(),
             features: nothing(),
+            superpoints: None,
+            superpoint_features: nothing(),
         }
     }
 }
@@ -54,6 +61,8 @@ pub struct Kept {
     pub(crate) voxels: Range<usize>,
     /// The model that computed it: a query must fold its vocabulary into the same head.
     pub(crate) plan: Weak<Plan>,
+    /// Those of the run, if it found some.
+    pub(crate) superpoints: Option<Arc<Superpoints>>,
 }
 
 /// The labels of all clouds of a call.
@@ -123,7 +132,10 @@ pub(crate) fn split(
         };
         cloud.logits = rows(&scores.logits)?;
         cloud.features = rows(outcome.features.as_deref().unwrap_or(&[]))?;
-        let kept = |trunk: &Trunk| Kept { trunk: trunk.clone(), voxels: first..last, plan: Arc::downgrade(plan) };
+        let kept = |trunk: &Trunk| {
+            let (trunk, plan) = (trunk.clone(), Arc::downgrade(plan));
+            Kept { trunk, voxels: first..last, plan, superpoints: None }
+        };
         all.kept.extend(outcome.trunk.as_ref().map(kept));
         all.clouds.push(cloud);
         first_point = points.end;

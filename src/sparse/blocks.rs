@@ -56,7 +56,7 @@ impl LocalOffsets {
         Self { size, table }
     }
 
-    fn of(&self, morton: usize) -> &[(u8, u8)] {
+    pub(super) fn of(&self, morton: usize) -> &[(u8, u8)] {
         let volume = self.size.pow(3);
         &self.table[morton * volume..(morton + 1) * volume]
     }
@@ -136,6 +136,16 @@ impl Blocks {
     /// The Morton codes of the occupied cells of a block, which are its rows in order.
     pub fn cells(&self, block: usize) -> impl Iterator<Item = usize> {
         set_bits(u128::from(self.occupancy[block]))
+    }
+
+    /// The rows of the occupied cells among `masks` (neighbouring block, its cells) around `block`.
+    pub(super) fn occupied(&self, block: usize, masks: &[(u8, u64)]) -> impl Iterator<Item = u32> {
+        let around = &self.around[block];
+        masks.iter().filter(|mask| around[usize::from(mask.0)] != NO_ROW).flat_map(|&(slot, cells)| {
+            let neighbour = around[usize::from(slot)] as usize;
+            let (word, first) = (self.occupancy[neighbour], self.first[neighbour]);
+            set_bits(u128::from(word & cells)).map(move |bit| first + (word & ((1 << bit) - 1)).count_ones())
+        })
     }
 
     /// Bytes held.

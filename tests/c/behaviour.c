@@ -111,6 +111,7 @@ int main(int count, char **arguments) {
     versions_and_devices();
     saved_vocabularies();
     behaviour_of_runs();
+    behaviour_of_superpoints();
     behaviour_of_lifetimes();
     behaviour_of_modes();
     behaviour_of_the_log();

@@ -4,6 +4,7 @@
 #define BEHAVIOUR_H
 
 void behaviour_of_runs(void);
+void behaviour_of_superpoints(void);
 void behaviour_of_lifetimes(void);
 void behaviour_of_modes(void);
 void behaviour_of_the_log(void);

@@ -198,6 +198,33 @@ static ov3d_status segment_many_words(void) {
     return segment_with(fresh_session, &desc, false);
 }
 
+static ov3d_status segment_with_vote(void) {
+    ov3d_superpoint_desc superpoints;
+    ov3d_superpoint_desc_init(&superpoints, sizeof superpoints);
+    ov3d_segment_desc desc = segment_defaults();
+    desc.superpoints = &superpoints;
+    desc.outputs = OV3D_OUTPUT_TRUNK_FEATURES;
+    desc.vote = OV3D_VOTE_SCORES;
+    desc.vote_weight = OV3D_VOTE_WEIGHT_MARGIN;
+    return segment_with(world.session, &desc, false);
+}
+
+static ov3d_status superpoints_of(int32_t method) {
+    ov3d_cloud cloud = ov3d_cloud_xyz(&many[0][0], MANY);
+    ov3d_superpoint_desc desc;
+    ov3d_superpoint_desc_init(&desc, sizeof desc);
+    desc.method = method;
+    ov3d_status status = ov3d_superpoints(&cloud, &desc, &out.result);
+    if (status == OV3D_OK) {
+        ov3d_result_free(out.result);
+    }
+    return status;
+}
+
+static ov3d_status superpoints_vccs(void) { return superpoints_of(OV3D_SUPERPOINTS_VCCS); }
+static ov3d_status superpoints_pcl(void) { return superpoints_of(OV3D_SUPERPOINTS_VCCS_PCL); }
+static ov3d_status superpoints_graph(void) { return superpoints_of(OV3D_SUPERPOINTS_GRAPH); }
+
 // The first run of a model at published widths, which also packs its weights.
 static ov3d_status first_run(void) {
     const char *number = getenv("OV3D_FAIL_ALLOCATION");
@@ -283,6 +310,10 @@ static const struct {
     {"repeats", segment_repeatedly},
     {"colors", segment_colored},
     {"many_words", segment_many_words},
+    {"vote", segment_with_vote},
+    {"vccs", superpoints_vccs},
+    {"vccs_pcl", superpoints_pcl},
+    {"graph", superpoints_graph},
     {"first_run", first_run},
     {"batch", segment_batch},
     {"query", query},

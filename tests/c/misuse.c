@@ -1,6 +1,6 @@
 // misuse.c - every kind of wrong call: each must be an error that names its argument, touch nothing and break nothing.
 //
-// Usage: misuse FOLDER [PART...], the parts being handles, structs, clouds, requests, sessions, vocabularies and files.
+// Usage: misuse FOLDER [PART...], the parts being handles, structs, clouds, requests, sessions, vocabularies, files and superpoints.
 
 #include "misuse.h"
 #include "check.h"
@@ -14,7 +14,7 @@ static const struct {
     {"handles", misuse_of_handles},   {"structs", misuse_of_structs},
     {"clouds", misuse_of_clouds},     {"requests", misuse_of_requests},
     {"sessions", misuse_of_sessions}, {"vocabularies", misuse_of_vocabularies},
-    {"files", misuse_of_files},
+    {"files", misuse_of_files},       {"superpoints", misuse_of_superpoints},
 };
 
 int main(int count, char **arguments) {

@@ -10,5 +10,6 @@ void misuse_of_requests(void);
 void misuse_of_sessions(void);
 void misuse_of_vocabularies(void);
 void misuse_of_files(void);
+void misuse_of_superpoints(void);
 
 #endif

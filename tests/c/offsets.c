@@ -17,7 +17,6 @@ FIELD(ov3d_strided_view, dtype, 16, 4);
 FIELD(ov3d_strided_view, components, 20, 4);
 FIELD(ov3d_strided_view, reserved, 24, 16);
 
-SIZE(ov3d_cloud, 120);
 FIELD(ov3d_cloud, struct_size, 0, 4);
 FIELD(ov3d_cloud, memory, 4, 4);
 FIELD(ov3d_cloud, count, 8, 8);
@@ -27,6 +26,32 @@ FIELD(ov3d_cloud, unit_in_metres, 96, 8);
 FIELD(ov3d_cloud, pose, 104, 8);
 FIELD(ov3d_cloud, axes, 112, 4);
 FIELD(ov3d_cloud, flags, 116, 4);
+#ifdef OV3D_SUPERPOINTS_VCCS
+SIZE(ov3d_cloud, 200);
+FIELD(ov3d_cloud, normals, 120, 40);
+FIELD(ov3d_cloud, superpoints, 160, 40);
+
+SIZE(ov3d_superpoint_desc, 80);
+FIELD(ov3d_superpoint_desc, struct_size, 0, 4);
+FIELD(ov3d_superpoint_desc, method, 4, 4);
+FIELD(ov3d_superpoint_desc, voxel_size, 8, 8);
+FIELD(ov3d_superpoint_desc, seed_size, 16, 8);
+FIELD(ov3d_superpoint_desc, stray_reach, 24, 8);
+FIELD(ov3d_superpoint_desc, spatial_weight, 32, 4);
+FIELD(ov3d_superpoint_desc, color_weight, 36, 4);
+FIELD(ov3d_superpoint_desc, normal_weight, 40, 4);
+FIELD(ov3d_superpoint_desc, step_weight, 44, 4);
+FIELD(ov3d_superpoint_desc, feature_weight, 48, 4);
+FIELD(ov3d_superpoint_desc, scale, 52, 4);
+FIELD(ov3d_superpoint_desc, count, 56, 4);
+FIELD(ov3d_superpoint_desc, least_voxels, 60, 4);
+FIELD(ov3d_superpoint_desc, rounds, 64, 4);
+FIELD(ov3d_superpoint_desc, refinements, 68, 4);
+FIELD(ov3d_superpoint_desc, threads, 72, 4);
+FIELD(ov3d_superpoint_desc, flags, 76, 4);
+#else
+SIZE(ov3d_cloud, 120);
+#endif
 
 FIELD(ov3d_device_info, struct_size, 0, 4);
 FIELD(ov3d_device_info, kind, 4, 4);
@@ -67,7 +92,6 @@ FIELD(ov3d_model_info, prompt_template, 48, 8);
 FIELD(ov3d_model_info, variant, 56, 8);
 FIELD(ov3d_model_info, license, 64, 8);
 
-SIZE(ov3d_result_view, 104);
 FIELD(ov3d_result_view, struct_size, 0, 4);
 FIELD(ov3d_result_view, memory, 4, 4);
 FIELD(ov3d_result_view, points, 8, 8);
@@ -84,8 +108,19 @@ FIELD(ov3d_result_view, voxel_of_point, 72, 8);
 FIELD(ov3d_result_view, coordinates, 80, 8);
 FIELD(ov3d_result_view, features, 88, 8);
 FIELD(ov3d_result_view, logits, 96, 8);
+#ifdef OV3D_SUPERPOINTS_VCCS
+SIZE(ov3d_result_view, 160);
+FIELD(ov3d_result_view, superpoint_count, 104, 8);
+FIELD(ov3d_result_view, superpoint_pairs, 112, 8);
+FIELD(ov3d_result_view, superpoints, 120, 8);
+FIELD(ov3d_result_view, superpoint_sizes, 128, 8);
+FIELD(ov3d_result_view, superpoint_centroids, 136, 8);
+FIELD(ov3d_result_view, superpoint_adjacency, 144, 8);
+FIELD(ov3d_result_view, superpoint_features, 152, 8);
+#else
+SIZE(ov3d_result_view, 104);
+#endif
 
-SIZE(ov3d_timings, 72);
 FIELD(ov3d_timings, struct_size, 0, 4);
 FIELD(ov3d_timings, reserved, 4, 4);
 FIELD(ov3d_timings, total, 8, 8);
@@ -96,8 +131,14 @@ FIELD(ov3d_timings, network, 40, 8);
 FIELD(ov3d_timings, head, 48, 8);
 FIELD(ov3d_timings, features, 56, 8);
 FIELD(ov3d_timings, gflop, 64, 8);
+#ifdef OV3D_SUPERPOINTS_VCCS
+SIZE(ov3d_timings, 88);
+FIELD(ov3d_timings, superpoints, 72, 8);
+FIELD(ov3d_timings, vote, 80, 8);
+#else
+SIZE(ov3d_timings, 72);
+#endif
 
-SIZE(ov3d_segment_desc, 136);
 FIELD(ov3d_segment_desc, struct_size, 0, 4);
 FIELD(ov3d_segment_desc, outputs, 4, 4);
 FIELD(ov3d_segment_desc, similarity, 8, 4);
@@ -116,6 +157,14 @@ FIELD(ov3d_segment_desc, scores, 104, 8);
 FIELD(ov3d_segment_desc, scores_capacity, 112, 8);
 FIELD(ov3d_segment_desc, progress, 120, 8);
 FIELD(ov3d_segment_desc, user_data, 128, 8);
+#ifdef OV3D_SUPERPOINTS_VCCS
+SIZE(ov3d_segment_desc, 152);
+FIELD(ov3d_segment_desc, superpoints, 136, 8);
+FIELD(ov3d_segment_desc, vote, 144, 4);
+FIELD(ov3d_segment_desc, vote_weight, 148, 4);
+#else
+SIZE(ov3d_segment_desc, 136);
+#endif
 
 FIELD(ov3d_session_desc, struct_size, 0, 4);
 FIELD(ov3d_session_desc, device, 4, 4);
@@ -176,6 +225,18 @@ FIELD(ov3d_vocabulary_desc, label_of_row, 16, 8);
 NUMBER(OV3D_DTYPE_F32, 1);
 NUMBER(OV3D_DTYPE_F64, 2);
 NUMBER(OV3D_DTYPE_U8, 3);
+#ifdef OV3D_SUPERPOINTS_VCCS
+NUMBER(OV3D_DTYPE_I32, 4);
+NUMBER(OV3D_DTYPE_I64, 5);
+NUMBER(OV3D_SUPERPOINTS_VCCS, 0);
+NUMBER(OV3D_SUPERPOINTS_VCCS_PCL, 1);
+NUMBER(OV3D_SUPERPOINTS_GRAPH, 2);
+NUMBER(OV3D_VOTE_NONE, 0);
+NUMBER(OV3D_VOTE_LABELS, 1);
+NUMBER(OV3D_VOTE_SCORES, 2);
+NUMBER(OV3D_VOTE_WEIGHT_ONE, 0);
+NUMBER(OV3D_VOTE_WEIGHT_MARGIN, 1);
+#endif
 NUMBER(OV3D_MEMORY_HOST, 0);
 NUMBER(OV3D_AXES_RIGHT_HANDED_Z_UP, 0);
 NUMBER(OV3D_AXES_LEFT_HANDED_Z_UP, 1);

@@ -49,6 +49,7 @@ INIT(ov3d_result_view)
 INIT(ov3d_segment_desc)
 INIT(ov3d_session_desc)
 INIT(ov3d_session_info)
+INIT(ov3d_superpoint_desc)
 INIT(ov3d_text_encoder_desc)
 INIT(ov3d_text_encoder_info)
 INIT(ov3d_timings)
@@ -75,6 +76,7 @@ STATUS(ov3d_session_info_get, ov3d_session_info_get(given.session, &out.session_
 STATUS(ov3d_session_query,
        ov3d_session_query(given.session, given.result, given.vocabulary, NULL, &out.result))
 STATUS(ov3d_session_set_vocabulary, ov3d_session_set_vocabulary(given.session, given.vocabulary))
+STATUS(ov3d_superpoints, ov3d_superpoints(&given.cloud, NULL, &out.result))
 STATUS(ov3d_text_encoder_encode, ov3d_text_encoder_encode(given.encoder, &given.name, 1, out.scores, POINTS))
 STATUS(ov3d_text_encoder_info_get, ov3d_text_encoder_info_get(given.encoder, &encoder_info))
 STATUS(ov3d_text_encoder_load, ov3d_text_encoder_load(in_folder("tower"), NULL, &given.no_encoder))
@@ -144,6 +146,8 @@ static const struct {
     ENTRY(ov3d_session_set_vocabulary),
     ENTRY(ov3d_status_is_recoverable),
     ENTRY(ov3d_status_name),
+    ENTRY(ov3d_superpoint_desc_init),
+    ENTRY(ov3d_superpoints),
     ENTRY(ov3d_text_encoder_desc_init),
     ENTRY(ov3d_text_encoder_encode),
     ENTRY(ov3d_text_encoder_free),

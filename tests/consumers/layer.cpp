@@ -129,6 +129,24 @@ int main(int argc, char **argv) {
         EXPECT(result.view()->labels.size() == 900 && result.view()->labels[899] == want[899]);
     }
 
+    // Superpoints alone, and a vote with ids from elsewhere.
+    auto few = ov3d::superpoint_options();
+    few.method = OV3D_SUPERPOINTS_GRAPH;
+    few.count = 7;
+    auto found = ov3d::superpoints(packed, few);
+    EXPECT(found && found->view() && found->view()->superpoints.size() == 900 && found->view()->labels.empty());
+    EXPECT(found->view()->superpoint_count == 7 && found->view()->superpoint_centroids.size() == 21);
+    EXPECT(!found->view()->superpoint_adjacency.empty() && found->view()->superpoint_sizes[6] > 0);
+    auto voting = ov3d::segment_options();
+    voting.vote = OV3D_VOTE_LABELS;
+    voting.outputs = OV3D_OUTPUT_TRUNK_FEATURES;
+    const std::vector<std::int64_t> all_one(900, 77);
+    auto owned = ov3d::Cloud::packed(flat).superpoints(all_one.data());
+    auto voted = session.segment(owned, voting);
+    EXPECT(voted && voted->view()->superpoint_count == 1);
+    EXPECT(voted->view()->superpoint_features.size() == voted->view()->feature_dim);
+    EXPECT(voted->view()->labels[0] == voted->view()->labels[899]);
+
     // Moves leave nothing behind; errors after them are errors.
     ov3d::Session moved = std::move(session);
     EXPECT(moved.cancel());

@@ -23,6 +23,7 @@ def assertions():
     """The module's structs as C statements that fail to compile where they differ from the header's."""
     structs = {"strided_view": ov3d._StridedView, "cloud": ov3d._Cloud, "device_info": ov3d._DeviceInfo,
                "session_desc": ov3d._SessionDesc, "segment_desc": ov3d._SegmentDesc,
+               "superpoint_desc": ov3d._SuperpointDesc,
                "vocabulary_desc": ov3d._VocabularyDesc, "text_encoder_desc": ov3d._TextEncoderDesc,
                "text_encoder_info": ov3d._TextEncoderInfo,
                "model_info": ov3d._ModelInfo, "result_view": ov3d._ResultView, "timings": ov3d._Timings}
@@ -33,7 +34,8 @@ def assertions():
             offset = getattr(struct, field).offset
             lines.append(f'_Static_assert(offsetof(ov3d_{name}, {field}) == {offset}, "{name}.{field}");')
     constants = [name for name in dir(ov3d) if name.split("_")[0] in ("AXES", "SIMILARITY", "GRID", "OUTPUT", "LABEL",
-                                                                           "PRECISION", "OVERFLOW", "VOCABULARY")]
+                                                                           "PRECISION", "OVERFLOW", "VOCABULARY", "SUPERPOINTS",
+                                                                           "VOTE")]
     lines += [f'_Static_assert(OV3D_{name} == {getattr(ov3d, name)}, "{name}");' for name in constants]
     return "\n".join(lines)
 
@@ -104,6 +106,23 @@ def main(model_path, vocabulary_path, assertions_path):
     raises(TypeError, lambda: session.segment(points, topk=3), "topk")
     raises(ov3d.Error, lambda: session.segment(points, top_k=9), "top_k")
     raises(ov3d.Error, lambda: ov3d.Session(model), "model")
+
+    # Superpoints alone and with a vote; ids from elsewhere.
+    found = ov3d.superpoints(points, method=ov3d.SUPERPOINTS_GRAPH, count=7)
+    assert found.labels is None and found.superpoints.shape == (900,) and found.superpoint_centroids.shape == (7, 3)
+    assert found.superpoint_sizes.sum() == 900 and found.superpoint_adjacency.shape[1] == 2
+    options = {"vote": ov3d.VOTE_SCORES, "vote_weight": ov3d.VOTE_WEIGHT_MARGIN, "outputs": ov3d.OUTPUT_TEXT_FEATURES}
+    voted = session.segment(points, superpoints={"method": ov3d.SUPERPOINTS_GRAPH, "count": 7}, **options)
+    assert np.array_equal(voted.superpoints, found.superpoints) and voted.superpoint_features.shape == (7, 32)
+    assert all(len(set(voted.labels[voted.superpoints == s])) == 1 for s in range(7))
+    ids = np.where(steps < 300, -1, steps % 2)
+    own = session.segment(points, ids=ids, normals=points + 1, vote=ov3d.VOTE_LABELS)
+    assert np.array_equal(own.superpoints, ids) and np.array_equal(own.labels[:300], want[:300])
+    assert np.array_equal(session.segment(points, ids=ids.astype(np.int32), vote=1).labels, own.labels)
+    assert own.superpoint_adjacency is None or len(own.superpoint_adjacency) == 0
+    raises(ValueError, lambda: session.segment(points, ids=ids.astype(float)), "ids")
+    raises(ValueError, lambda: ov3d.superpoints(points, colors=np.zeros((3, 3), np.uint8)), "colors")
+    raises(ov3d.Error, lambda: ov3d.superpoints(points, voxel_size=-1.0), "voxel_size")
 
     # Arrays outlive the result, the session and the vocabulary, and cannot be written to.
     kept = result.scores

@@ -6,4 +6,7 @@
 pub mod generate;
 pub mod library;
 pub mod oracle;
+pub mod pcl;
+pub mod quality;
 pub mod shared;
+pub mod supervoxels;

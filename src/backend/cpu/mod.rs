@@ -123,6 +123,10 @@ impl Backend for CpuBackend {
         self.pool.threads.spawn(task);
     }
 
+    fn install(&self, task: &mut (dyn FnMut() + Send)) {
+        self.pool.threads.install(task);
+    }
+
     fn arena(&self) -> &Arena {
         &self.arena
     }

@@ -109,6 +109,10 @@ impl Backend for CudaBackend {
         self.pool.threads.spawn(task);
     }
 
+    fn install(&self, task: &mut (dyn FnMut() + Send)) {
+        self.pool.threads.install(task);
+    }
+
     fn arena(&self) -> &Arena {
         &self.arena
     }

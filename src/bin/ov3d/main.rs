@@ -23,6 +23,7 @@ mod progress;
 mod query;
 mod report;
 mod segment;
+mod superpoints;
 mod verify;
 mod vocab;
 mod words;
@@ -44,6 +45,7 @@ enum Command {
     Devices(devices::Args),
     Segment(Box<segment::Args>),
     Query(Box<query::Args>),
+    Superpoints(superpoints::Args),
     Eval(eval::Args),
     Convert(convert::Args),
     Info(info::Args),
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         Command::Devices(args) => devices::run(&args),
         Command::Segment(args) => segment::run(&args),
         Command::Query(args) => query::run(&args),
+        Command::Superpoints(args) => superpoints::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Info(args) => info::run(&args),

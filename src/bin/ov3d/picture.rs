@@ -8,6 +8,7 @@ mod palette;
 mod plot;
 mod render;
 mod scene;
+mod superpoints;
 mod view;
 
 pub(crate) use bars::{Bar, BarChart, Stack, draw_bars, pale};
@@ -21,6 +22,7 @@ use render::{BACKGROUND, FINE};
 use scene::Scene;
 use std::cmp::Reverse;
 use std::path::Path;
+pub(crate) use superpoints::{superpoint_colors, with_borders};
 use view::View;
 
 /// A label in the legend.

@@ -7,7 +7,6 @@ use super::segment::RunArgs;
 use super::words::{WordArgs, any_text};
 use openvocab3d::backend::Control;
 use openvocab3d::cancel::Cancel;
-use openvocab3d::cloud::{Cloud, StridedView};
 use openvocab3d::model::{Model, TextSpace, Vocabulary};
 use openvocab3d::pipeline::{Kept, SegmentOptions, Segmentation, relevance};
 use openvocab3d::plan::Similarity;
@@ -66,11 +65,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut session = Session::on(model, args.run.engine.open()?);
     session.set_vocabulary(vocabulary)?;
     let frame = args.run.frame();
-    let view = Cloud {
-        positions: StridedView::packed_f64(&cloud.positions),
-        colors: cloud.colors.as_deref().map(StridedView::packed_u8),
-        frame,
-    };
+    let view = cloud.view(frame);
     let progress = Progress::new("running the network");
     let report = |fraction| progress.report(fraction);
     let options = SegmentOptions { keep_trunk: true, augmentation: None, ..args.run.options() };

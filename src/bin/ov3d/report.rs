@@ -13,6 +13,8 @@ pub(crate) struct Summary {
     /// Points whose position is not finite.
     pub(crate) unlabelled: usize,
     pub(crate) voxels: usize,
+    /// Those whose points voted, if there was a vote.
+    pub(crate) superpoints: Option<usize>,
     pub(crate) milliseconds: f64,
     /// Bytes of working memory, beyond the model.
     pub(crate) working_bytes: u64,
@@ -73,6 +75,9 @@ fn by_stage(stages: &[StageTime]) -> Vec<StageTime> {
 /// Prints the summary for people.
 pub(crate) fn print(summary: &Summary) {
     say!("{}: {} points, {} voxels", summary.cloud, summary.points, summary.voxels);
+    if let Some(superpoints) = summary.superpoints {
+        say!("  the points of each of {superpoints} superpoints agreed on a label");
+    }
     if summary.unlabelled > 0 {
         say!("  {} points have no finite position and no label", summary.unlabelled);
     }

@@ -5,14 +5,16 @@ use super::formats::{self, CloudFile, LabelledCloud};
 use super::picture::{self, LegendEntry};
 use super::progress::Progress;
 use super::report::{self, Summary, count_labels};
+use super::superpoints::{MethodArg, SizeArgs, read_ids};
 use super::words::WordArgs;
 use clap::ValueEnum;
 use openvocab3d::backend::Control;
 use openvocab3d::cloud::{Axes, Cloud, Frame, GridOrigin, StridedView};
 use openvocab3d::model::{Model, Vocabulary};
-use openvocab3d::pipeline::{Augmentation, SegmentOptions, Segmentation};
+use openvocab3d::pipeline::{Augmentation, Ballot, SegmentOptions, Segmentation, Vote};
 use openvocab3d::plan::Similarity;
 use openvocab3d::session::Session;
+use openvocab3d::superpoint::SuperpointOptions;
 use openvocab3d::{Error, Result};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,6 +29,7 @@ use std::time::Instant;
   ov3d segment room.ply --model scannet.safetensors --vocab scannet20.safetensors -o labelled.ply --picture room.png
   ov3d segment room.ply --model lseg.safetensors --text sofa --text lamp --text wall -o out.ply    # 512 wide: no encoder
   ov3d segment scan.las --model scannet.safetensors --encoder clip-vit-l14-336 --text sofa --text lamp -o out.ply
+  ov3d segment room.ply -m scannet.safetensors --vocab scannet20.safetensors --vote scores --superpoints graph --count 500 -o out.ply
   ov3d segment scan.npy --model scannet.safetensors --vocab words.safetensors --unit 0.001 --axes camera -o out.ply")]
 pub(crate) struct Args {
     /// The cloud: PLY, PCD, LAS, LAZ, E57, npy of [n, 3] positions, or .bin of KITTI and nuScenes
@@ -49,18 +52,76 @@ pub(crate) struct Args {
     #[arg(long)]
     labels: Option<PathBuf>,
     #[command(flatten)]
+    vote: VoteArgs,
+    #[command(flatten)]
     run: RunArgs,
 }
 
-/// How to run the network; shared by commands that do.
+/// How the points of a superpoint agree.
 #[derive(clap::Args)]
-pub(crate) struct RunArgs {
+pub(crate) struct VoteArgs {
+    /// The points of a superpoint take the label that most of them have, the one of the largest summed score, or keep
+    /// their own
+    #[arg(long, value_enum, default_value_t = VoteArg::Labels)]
+    vote: VoteArg,
+    /// A point's vote counts by how far its best score lies above its second
+    #[arg(long)]
+    by_margin: bool,
+    /// How superpoints are found
+    #[arg(long, value_enum, default_value_t = MethodArg::Vccs)]
+    superpoints: MethodArg,
+    /// Superpoints from elsewhere: npy, PLY with a label, .label or .txt with one whole number per point, -1 for none
+    #[arg(long, value_name = "FILE", conflicts_with = "superpoints")]
+    superpoint_ids: Option<PathBuf>,
+    /// Edge of the superpoints' voxels in metres [default: twice the median distance between nearest points]
+    #[arg(long, value_name = "METRES")]
+    superpoint_voxel_size: Option<f64>,
+    #[command(flatten)]
+    sizes: SizeArgs,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum VoteArg {
+    Labels,
+    Scores,
+    None,
+}
+
+impl VoteArgs {
+    /// `options` with the vote, for a cloud of `points` points.
+    pub(crate) fn request(&self, options: SegmentOptions, points: usize) -> Result<Request> {
+        let superpoints = self.superpoint_ids.as_ref().map(|path| read_ids(path, points)).transpose()?;
+        Ok(Request { options: self.apply(options)?, superpoints })
+    }
+
+    fn apply(&self, options: SegmentOptions) -> Result<SegmentOptions> {
+        let ballot = match self.vote {
+            VoteArg::Labels => Ballot::Labels,
+            VoteArg::Scores => Ballot::Scores,
+            VoteArg::None => return Ok(options),
+        };
+        let method = self.superpoints.with(&self.sizes)?;
+        let superpoints = Some(SuperpointOptions { voxel_size: self.superpoint_voxel_size, method });
+        Ok(SegmentOptions { superpoints, vote: Some(Vote { ballot, by_margin: self.by_margin }), ..options })
+    }
+}
+
+/// How positions are meant.
+#[derive(clap::Args)]
+pub(crate) struct FrameArgs {
     /// Metres per unit of the positions, such as 0.001 for millimetres
     #[arg(long, default_value_t = 1.0)]
     unit: f64,
     /// Axis convention of the positions
     #[arg(long, value_enum, default_value_t = AxesArg::ZUp)]
     axes: AxesArg,
+}
+
+/// How to run the network; shared by commands that do.
+#[derive(clap::Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    frame: FrameArgs,
     /// Edge of a voxel in metres [default: the model's]
     #[arg(long)]
     voxel_size: Option<f64>,
@@ -109,7 +170,7 @@ enum SimilarityArg {
     Cosine,
 }
 
-impl RunArgs {
+impl FrameArgs {
     pub(crate) fn frame(&self) -> Frame {
         let axes = match self.axes {
             AxesArg::ZUp => Axes::RightHandedZUp,
@@ -119,6 +180,12 @@ impl RunArgs {
             AxesArg::Camera => Axes::Camera,
         };
         Frame { unit_in_metres: self.unit, axes, pose: None }
+    }
+}
+
+impl RunArgs {
+    pub(crate) fn frame(&self) -> Frame {
+        self.frame.frame()
     }
 
     pub(crate) fn options(&self) -> SegmentOptions {
@@ -161,7 +228,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let model = Arc::new(Model::load(&args.model)?);
     let vocabulary = Arc::new(args.words.vocabulary(Some(model.text_space()), args.run.engine.threads())?);
     let name = args.cloud.display().to_string();
-    let labelled = label(cloud, &name, &model, &args.model.display().to_string(), vocabulary, &args.run)?;
+    let request = args.vote.request(args.run.options(), cloud.positions.len())?;
+    let labelled = label(cloud, &name, &model, &args.model.display().to_string(), vocabulary, &args.run, &request)?;
     report::print(&labelled.summary);
     if let Some(path) = &args.output {
         labelled.write_ply(path)?;
@@ -179,6 +247,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// What is asked of a run.
+pub(crate) struct Request {
+    pub(crate) options: SegmentOptions,
+    /// Ids from elsewhere.
+    pub(crate) superpoints: Option<Vec<i64>>,
+}
+
 /// Runs the network on `cloud`.
 pub(crate) fn label(
     cloud: CloudFile,
@@ -187,6 +262,7 @@ pub(crate) fn label(
     model_name: &str,
     vocabulary: Arc<Vocabulary>,
     args: &RunArgs,
+    request: &Request,
 ) -> Result<Labelled> {
     let names: Vec<String> = vocabulary.labels().iter().map(|label| label.name.clone()).collect();
     let palette = match vocabulary.colors() {
@@ -196,16 +272,13 @@ pub(crate) fn label(
     let mut session = Session::on(model.clone(), args.engine.open()?);
     session.set_vocabulary(vocabulary)?;
     let frame = args.frame();
-    let view = Cloud {
-        positions: StridedView::packed_f64(&cloud.positions),
-        colors: cloud.colors.as_deref().map(StridedView::packed_u8),
-        frame,
-    };
+    let superpoints = request.superpoints.as_deref().map(StridedView::packed_i64);
+    let view = Cloud { superpoints, ..cloud.view(frame) };
     let progress = Progress::new("segmenting");
     let report = |fraction| progress.report(fraction);
     let start = Instant::now();
     let control = Control { progress: Some(&report), ..Control::default() };
-    let mut results = session.segment(&[view], &args.options(), control)?;
+    let mut results = session.segment(&[view], &request.options, control)?;
     let milliseconds = start.elapsed().as_secs_f64() * 1e3;
     drop(progress);
     let result = results.clouds.pop().ok_or_else(|| Error::internal("no result for the cloud"))?;
@@ -216,6 +289,7 @@ pub(crate) fn label(
         points: result.labels.len(),
         unlabelled: result.labels.iter().filter(|&&label| label < 0).count(),
         voxels: result.coordinates.len(),
+        superpoints: result.superpoints.as_ref().map(|found| found.count()),
         milliseconds,
         working_bytes: session.memory().last_bytes,
         labels: count_labels(&result.labels, &names),
@@ -241,6 +315,7 @@ impl Labelled {
             labels: &self.result.labels,
             scores: &self.result.scores,
             names: &self.names,
+            superpoints: self.result.superpoints.as_ref().map(|found| &found.of_point[..]),
         };
         formats::write_labelled_ply(path, &labelled)?;
         say!("wrote {}", path.display());

@@ -43,7 +43,7 @@ impl Part {
             Positions::F32(rows) => StridedView::packed_f32(rows),
             Positions::F64(rows) => StridedView::packed_f64(rows),
         };
-        Cloud { positions, colors: self.colors.as_deref().map(StridedView::packed_u8), frame: Frame::default() }
+        Cloud { colors: self.colors.as_deref().map(StridedView::packed_u8), ..Cloud::new(positions, Frame::default()) }
     }
 }
 

@@ -9,6 +9,8 @@ pub(crate) struct LabelledCloud<'a> {
     pub(crate) colors: &'a [[u8; 3]],
     pub(crate) labels: &'a [i32],
     pub(crate) scores: &'a [f32],
+    /// The superpoint of each point, if there are some.
+    pub(crate) superpoints: Option<&'a [i32]>,
     /// Names of the labels, for the header.
     pub(crate) names: &'a [String],
 }
@@ -20,6 +22,26 @@ pub(crate) struct HeatCloud<'a> {
     pub(crate) relevance: &'a [f32],
     /// The text, for the header.
     pub(crate) text: &'a str,
+}
+
+/// A cloud with the superpoint of every point; all parts have one row per point.
+pub(crate) struct SuperpointCloud<'a> {
+    pub(crate) positions: &'a [[f64; 3]],
+    pub(crate) colors: &'a [[u8; 3]],
+    pub(crate) superpoints: &'a [i32],
+}
+
+/// Writes `cloud`; its parts have equal lengths.
+pub(super) fn write_superpoints(out: &mut impl Write, cloud: &SuperpointCloud<'_>) -> io::Result<()> {
+    let wide = cloud.positions.iter().flatten().any(|&v| needs_double(v));
+    write_start(out, "", cloud.positions.len(), wide)?;
+    writeln!(out, "property int superpoint\nend_header")?;
+    for ((position, color), superpoint) in cloud.positions.iter().zip(cloud.colors).zip(cloud.superpoints) {
+        write_position(out, position, wide)?;
+        out.write_all(color)?;
+        out.write_all(&superpoint.to_le_bytes())?;
+    }
+    Ok(())
 }
 
 /// Writes `cloud`; its parts have equal lengths.
@@ -46,13 +68,20 @@ pub(super) fn write(out: &mut impl Write, cloud: &LabelledCloud<'_>) -> io::Resu
         .map(|(label, name)| format!("comment label {label} {}\n", one_line(name)))
         .collect();
     write_start(out, &comments, cloud.positions.len(), wide)?;
-    writeln!(out, "property int label\nproperty float score\nend_header")?;
+    writeln!(out, "property int label\nproperty float score")?;
+    if cloud.superpoints.is_some() {
+        writeln!(out, "property int superpoint")?;
+    }
+    writeln!(out, "end_header")?;
     let rows = cloud.positions.iter().zip(cloud.colors).zip(cloud.labels).zip(cloud.scores);
-    for (((position, color), label), score) in rows {
+    for (point, (((position, color), label), score)) in rows.enumerate() {
         write_position(out, position, wide)?;
         out.write_all(color)?;
         out.write_all(&label.to_le_bytes())?;
         out.write_all(&score.to_le_bytes())?;
+        if let Some(superpoints) = cloud.superpoints {
+            out.write_all(&superpoints[point].to_le_bytes())?;
+        }
     }
     Ok(())
 }
@@ -103,6 +132,7 @@ mod tests {
             colors: &vec![[1, 2, 3]; count],
             labels: &vec![7; count],
             scores: &vec![0.5; count],
+            superpoints: None,
             names: &["wall".to_owned(), name.to_owned()],
         };
         let mut file = Vec::new();

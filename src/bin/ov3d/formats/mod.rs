@@ -12,10 +12,11 @@ mod ply;
 mod testing;
 mod vertex;
 
-pub(crate) use labelled::{HeatCloud, LabelledCloud};
+pub(crate) use labelled::{HeatCloud, LabelledCloud, SuperpointCloud};
 pub(crate) use labels::read_labels;
 pub(crate) use npy::{read_npy_coordinates, read_npy_f32, read_npy_i32, write_npy_labels};
 
+use openvocab3d::cloud::{Cloud, Frame, StridedView};
 use openvocab3d::{Error, ErrorKind, Result};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -39,6 +40,14 @@ pub(crate) fn check_folders<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) ->
     Ok(())
 }
 
+impl CloudFile {
+    /// What the library reads.
+    pub(crate) fn view(&self, frame: Frame) -> Cloud<'_> {
+        let positions = Cloud::new(StridedView::packed_f64(&self.positions), frame);
+        Cloud { colors: self.colors.as_deref().map(StridedView::packed_u8), ..positions }
+    }
+}
+
 /// Reads a cloud; its content, not its name, says which format it has (but for `.bin`, which has no mark).
 pub(crate) fn read_cloud(path: &Path) -> Result<CloudFile> {
     let bytes = read_bytes(path)?;
@@ -58,13 +67,19 @@ pub(crate) fn read_cloud(path: &Path) -> Result<CloudFile> {
 /// Writes `cloud` as a binary PLY with the properties `label` and `score` and the label's colour.
 pub(crate) fn write_labelled_ply(path: &Path, cloud: &LabelledCloud<'_>) -> Result<()> {
     let count = cloud.positions.len();
-    if [cloud.colors.len(), cloud.labels.len(), cloud.scores.len()] != [count; 3] {
+    let superpoints = cloud.superpoints.map_or(count, <[i32]>::len);
+    if [cloud.colors.len(), cloud.labels.len(), cloud.scores.len(), superpoints] != [count; 4] {
         let [colors, labels, scores] = [cloud.colors.len(), cloud.labels.len(), cloud.scores.len()];
         let message =
             format!("{count} positions, {colors} colours, {labels} labels and {scores} scores do not go together");
         return Err(Error::new(ErrorKind::Mismatch, message));
     }
     write_file(path, |out| labelled::write(out, cloud))
+}
+
+/// Writes positions with a colour and the number of each superpoint as a binary PLY with the property `superpoint`.
+pub(crate) fn write_superpoint_ply(path: &Path, cloud: &SuperpointCloud<'_>) -> Result<()> {
+    write_file(path, |out| labelled::write_superpoints(out, cloud))
 }
 
 /// Writes positions with the colour and the value of one text as a binary PLY with the property `relevance`.
@@ -145,6 +160,7 @@ mod tests {
             labels: &[1, -1],
             scores: &[0.5, 0.0],
             names: &names,
+            superpoints: Some(&[0, -1]),
         };
         write_labelled_ply(&path, &cloud).unwrap();
         let back = read_cloud(&path).unwrap();

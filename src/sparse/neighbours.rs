@@ -1,0 +1,134 @@
+//! Who touches whom: for every voxel the rows of the occupied cells among the 27 around it, itself included.
+
+use super::Blocks;
+use super::blocks::LocalOffsets;
+use crate::cancel::Cancel;
+use crate::error::{Error, ErrorKind, Result, with_capacity};
+use rayon::prelude::*;
+
+/// Blocks of one thread's task, and between two looks at the cancel token.
+const TASK: usize = 1 << 7;
+
+/// The most neighbours of a voxel, itself included.
+const MOST: usize = 27;
+
+/// The neighbours of every voxel of a level, as one list cut into rows.
+#[derive(Debug, Clone, Default)]
+pub struct Neighbours {
+    /// `[v + 1]` where each voxel's neighbours begin in `rows`.
+    starts: Vec<usize>,
+    rows: Vec<u32>,
+}
+
+/// For each of the 64 cells of a block: the neighbouring blocks that the 27 cells around it touch, and which cells
+/// of each.
+fn local_masks() -> Vec<Vec<(u8, u64)>> {
+    let offsets = LocalOffsets::of_size(3);
+    let masks = |morton: usize| {
+        let mut masks: Vec<(u8, u64)> = Vec::new();
+        for &(slot, cell) in offsets.of(morton) {
+            match masks.iter_mut().find(|mask| mask.0 == slot) {
+                Some(mask) => mask.1 |= 1 << cell,
+                None => masks.push((slot, 1 << cell)),
+            }
+        }
+        masks
+    };
+    (0..64).map(masks).collect()
+}
+
+impl Neighbours {
+    /// The neighbours of the voxels of `blocks`, block by block: an order that depends on the voxels alone.
+    pub fn new(blocks: &Blocks, cancel: Cancel<'_>) -> Result<Self> {
+        let masks = local_masks();
+        let parts: Vec<(Vec<u8>, Vec<u32>)> = (0..blocks.len().div_ceil(TASK))
+            .into_par_iter()
+            .map(|task| {
+                cancel.check()?;
+                let tasks = task * TASK..blocks.len().min((task + 1) * TASK);
+                let voxels: usize = tasks.clone().map(|block| blocks.rows(block).len()).sum();
+                let mut counts = with_capacity(voxels, "the neighbours")?;
+                // A surface's voxel has about 10 neighbours; the list grows where there are more.
+                let mut rows: Vec<u32> = with_capacity(voxels * 10, "the neighbours")?;
+                for block in tasks {
+                    for cell in blocks.cells(block) {
+                        if rows.capacity() - rows.len() < MOST {
+                            rows.try_reserve(rows.len().max(MOST)).map_err(|_| out_of_memory(rows.len()))?;
+                        }
+                        let before = rows.len();
+                        rows.extend(blocks.occupied(block, &masks[cell]));
+                        counts.push((rows.len() - before) as u8);
+                    }
+                }
+                Ok((counts, rows))
+            })
+            .collect::<Result<_>>()?;
+        let count: usize = parts.iter().map(|(counts, _)| counts.len()).sum();
+        let mut this = Self {
+            starts: with_capacity(count + 1, "the neighbours")?,
+            rows: with_capacity(parts.iter().map(|(_, rows)| rows.len()).sum(), "the neighbours")?,
+        };
+        let mut start = 0;
+        this.starts.push(start);
+        for (counts, rows) in parts {
+            cancel.check()?;
+            this.starts.extend(counts.iter().map(|&count| {
+                start += usize::from(count);
+                start
+            }));
+            this.rows.extend_from_slice(&rows);
+        }
+        Ok(this)
+    }
+
+    /// The number of voxels.
+    pub fn len(&self) -> usize {
+        self.starts.len().saturating_sub(1)
+    }
+
+    /// Whether there are no voxels.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The rows of the occupied cells around `voxel`, itself included.
+    pub fn of(&self, voxel: usize) -> &[u32] {
+        &self.rows[self.starts[voxel]..self.starts[voxel + 1]]
+    }
+}
+
+fn out_of_memory(len: usize) -> Error {
+    Error::new(
+        ErrorKind::OutOfMemory,
+        format!("no memory for the neighbours ({len} so far); free memory or use larger voxels"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arena::{Arena, nothing};
+    use crate::sparse::{Levels, Voxels, decode};
+
+    #[test]
+    fn neighbours_are_the_occupied_cells_around() {
+        let cells: Vec<[u32; 3]> = (0..9000_u32).map(|i| [i * 7919 % 33, i * 104_729 % 29, i * 31 % 27]).collect();
+        let voxels = Voxels::from_cells(&[&cells], &Arena::default(), Cancel::default()).unwrap();
+        let levels = Levels::new(voxels.keys, 1, Cancel::default()).unwrap();
+        let neighbours = Neighbours::new(levels.blocks(0), Cancel::default()).unwrap();
+        let keys = &levels.level(0).keys;
+        assert_eq!(neighbours.len(), keys.len());
+        for voxel in 0..keys.len() {
+            let cell = |row: usize| decode(keys[row], 0).cell.map(i64::from);
+            let mut want: Vec<u32> = (0..keys.len() as u32)
+                .filter(|&other| (0..3).all(|a| (cell(other as usize)[a] - cell(voxel)[a]).abs() <= 1))
+                .collect();
+            want.sort_unstable();
+            let mut got = neighbours.of(voxel).to_vec();
+            got.sort_unstable();
+            assert_eq!(got, want, "voxel {voxel}");
+        }
+        let none = Levels::new(nothing(), 1, Cancel::default()).unwrap();
+        assert!(Neighbours::new(none.blocks(0), Cancel::default()).unwrap().is_empty());
+    }
+}
