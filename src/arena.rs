@@ -158,6 +158,11 @@ impl Blocks {
         unsafe { Global.deallocate(block.cast(), layout_of(class)) };
     }
 
+    /// Gives all free blocks back to the system.
+    fn give_all_back(&mut self) {
+        (0..CLASSES).for_each(|class| (0..self.classes[class].free).for_each(|_| self.give_back(class)));
+    }
+
     fn pop(&mut self, class: usize) -> Option<NonNull<Link>> {
         let entry = &mut self.classes[class];
         let block = entry.first?;
@@ -172,7 +177,7 @@ impl Blocks {
 
 impl Drop for Blocks {
     fn drop(&mut self) {
-        (0..CLASSES).for_each(|class| (0..self.classes[class].free).for_each(|_| self.give_back(class)));
+        self.give_all_back();
     }
 }
 
@@ -211,7 +216,14 @@ unsafe impl Allocator for Arena {
         let mut blocks = blocks.lock();
         let block = match blocks.pop(class) {
             Some(block) => NonNull::slice_from_raw_parts(block.cast(), layout.size()),
-            None => NonNull::slice_from_raw_parts(Global.allocate(whole)?.cast(), layout.size()),
+            None => {
+                // Where memory is short, none lies idle.
+                let held = blocks.in_use + blocks.free + whole.size() as u64;
+                if blocks.budget.is_some_and(|budget| held > budget.before + budget.bytes) {
+                    blocks.give_all_back();
+                }
+                NonNull::slice_from_raw_parts(Global.allocate(whole)?.cast(), layout.size())
+            }
         };
         blocks.in_use += whole.size() as u64;
         blocks.asked += layout.size() as u64;

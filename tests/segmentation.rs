@@ -317,6 +317,43 @@ fn augmented_passes() {
     assert_ne!(a.scores, run(5, 8, published.rotation, published.scale).scores, "another seed");
 }
 
+/// Whatever a budget refuses is refused before it is held, and what is held between calls keeps within it, too.
+#[test]
+fn budgets_hold() {
+    let model = model(&params(30), InputFeatures::Ones);
+    let points = surface_points(30, 30_000);
+    let cloud = [Cloud::from_xyz(&points)];
+    let options = SegmentOptions { keep_trunk: true, ..SegmentOptions::default() };
+    let mut session = ready(&model, 2);
+    session.segment(&cloud, &options, Control::default()).unwrap();
+    let needed = session.memory().last_bytes;
+
+    // Blocks are up to a quarter larger than what was asked for.
+    let within = |held: u64, budget: u64| assert!(held <= budget + budget / 4, "{held} bytes held of {budget}");
+    let mut small = ready(&model, 2);
+    for share in [2, 3, 4, 6, 8, 12, 16] {
+        let budget = needed * share / 20;
+        small.set_memory_budget(Some(budget));
+        let error = small.segment(&cloud, &options, Control::default()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Budget, "{error}");
+        assert!(error.to_string().contains(&format!("memory_budget is {budget}")), "{error}");
+        within(small.backend().held_bytes(), budget);
+    }
+    small.set_memory_budget(Some(needed));
+    let run = small.segment(&cloud, &options, Control::default()).unwrap();
+    drop(small.segment(&[Cloud::from_xyz(&points[..100])], &options, Control::default()).unwrap());
+    within(small.backend().held_bytes(), needed);
+
+    small.set_memory_budget(Some(1000));
+    let query = |session: &mut Session| {
+        let points = &run.clouds[0].voxel_of_point;
+        session.query(&run.kept[0], points, vocabulary(), &options, Control::default()).map(|_| ())
+    };
+    assert_eq!(query(&mut small).unwrap_err().kind(), ErrorKind::Budget);
+    small.set_memory_budget(None);
+    query(&mut small).unwrap();
+}
+
 #[test]
 fn errors_name_the_argument() {
     let model = model(&params(24), InputFeatures::Colors);
