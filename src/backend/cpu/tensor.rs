@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn buffers_are_aligned_wherever_they_move() {
         for len in [0, 1, 16, 17, 100_000] {
-            let moved = vec![Buffer::zeroed(len, "a buffer").unwrap()];
+            let moved = [Buffer::zeroed(len, "a buffer").unwrap()];
             let slice = moved[0].as_slice();
             assert!(slice.as_ptr().addr().is_multiple_of(64) && slice.len() == len.next_multiple_of(LINE));
             assert!(slice.iter().all(|&v| v == 0.0));
