@@ -438,7 +438,7 @@ typedef struct ov3d_segment_desc {
     int32_t grid_origin;
     // `OV3D_REPRESENTATIVE_FIRST` (default) or `OV3D_REPRESENTATIVE_CANONICAL`; matters for colour input only.
     int32_t representative;
-    // Passes under random rotation and scale whose scores are summed (published evaluation: 5); 0 (default) for one plain
+    // Passes under random rotation and scale whose scores are averaged (published evaluation: 5); 0 (default) for one plain
     // pass. With repeats no output flag may be set.
     uint32_t repeats;
     // Seed of the repeats.

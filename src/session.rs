@@ -5,10 +5,10 @@ use crate::backend::cpu::{CpuBackend, CpuOptions};
 use crate::backend::{Backend, Control, FeatureSpace, Input, Job, Outcome, Query, ScoreRequest, Stage};
 use crate::cloud::Cloud;
 use crate::error::{Error, ErrorKind, Result, with_capacity};
-use crate::model::{InputFeatures, Model, Vocabulary};
+use crate::model::{InputFeatures, Model, Other, Vocabulary};
 use crate::pipeline::{
-    FoldedVocabulary, Kept, SegmentOptions, Segmentation, Segmentations, from_scores, refine, refine_answer, split,
-    sum_over_repeats,
+    FoldedVocabulary, Kept, SegmentOptions, Segmentation, Segmentations, from_scores, mean_over_repeats, refine,
+    refine_answer, split,
 };
 use std::sync::Arc;
 
@@ -151,12 +151,12 @@ impl Session {
             let outcome = run(None, control)?;
             self.memory.record(outcome.working_bytes, self.backend.held_bytes());
             let results = split(outcome, lengths, options, self.model.plan(), arena)?.falling_back(other);
-            return self.refined(results, clouds, asked, control);
+            return self.refined(results, clouds, (asked, other), control);
         };
         let lengths = arena.collected(lengths, "the sizes of the clouds")?;
         let transforms = augmentation.transforms();
         let mut needed = 0;
-        let summed = sum_over_repeats(&scoring, options, &lengths, arena, control.cancel, |repeat| {
+        let averaged = mean_over_repeats(&scoring, options, &lengths, arena, control.cancel, |repeat| {
             let progress = |done: f32| {
                 let fraction = (repeat as f32 + done) / transforms.len() as f32;
                 control.progress.is_none_or(|progress| progress(fraction))
@@ -166,7 +166,7 @@ impl Session {
             Ok(outcome)
         });
         self.memory.record(needed, self.backend.held_bytes());
-        self.refined(summed?.falling_back(other), clouds, asked, control)
+        self.refined(averaged?.falling_back(other), clouds, (asked, other), control)
     }
 
     /// Results with superpoints and votes, if those are asked for.
@@ -174,14 +174,14 @@ impl Session {
         &self,
         mut results: Segmentations,
         clouds: &[Cloud<'_>],
-        options: &SegmentOptions,
+        (options, other): (&SegmentOptions, Option<Other>),
         control: Control<'_>,
     ) -> Result<Segmentations> {
         if options.superpoints.is_none() && options.vote.is_none() {
             return Ok(results);
         }
         let arena = self.backend.arena();
-        self.on_threads(|| refine(&mut results, clouds, options, arena, control.cancel))?;
+        self.on_threads(|| refine(&mut results, clouds, (options, other), arena, control.cancel))?;
         Ok(results)
     }
 
@@ -226,10 +226,11 @@ impl Session {
         let query = Query { trunk: &kept.trunk, voxels, voxel_of_point, request, memory_budget, control };
         let scores = self.backend.query(&query)?;
         let mut result = from_scores(&scores, 0..voxel_of_point.len(), options.kept_labels(), arena)?;
-        result.fall_back(folded.vocabulary.other());
+        let other = folded.vocabulary.other();
+        result.fall_back(other);
         result.voxel_of_point = arena.collected(voxel_of_point.iter().copied(), "the voxels of the points")?;
         result.logits = scores.logits;
-        self.on_threads(|| refine_answer(&mut result, kept, asked, control.cancel))?;
+        self.on_threads(|| refine_answer(&mut result, kept, (asked, other), control.cancel))?;
         Ok(result)
     }
 

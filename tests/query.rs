@@ -43,8 +43,12 @@ fn a_query_gives_the_labels_of_a_run() {
     let mut session = session("MinkUNet14A", 8, words(5, 1));
     let (points, kept) = run(&mut session, 0.05);
     let asked = words(7, 2);
-    for (similarity, other) in [(Similarity::Dot, None), (Similarity::Cosine, Some(Other { label: 3, threshold: 0.0 }))]
-    {
+    let cosine = SegmentOptions { similarity: Similarity::Cosine, ..SegmentOptions::default() };
+    let plain = session.query(&kept, &points.voxel_of_point, asked.clone(), &cosine, Control::default()).unwrap();
+    let mut scores = plain.scores.to_vec();
+    scores.sort_by(f32::total_cmp);
+    let middle = Other { label: 3, threshold: scores[scores.len() / 2] };
+    for (similarity, other) in [(Similarity::Dot, None), (Similarity::Cosine, Some(middle))] {
         let asked = Arc::new(Vocabulary::clone(&asked).with_other(other).unwrap());
         let options = SegmentOptions { similarity, top_k: 2, ..SegmentOptions::default() };
         let got = session.query(&kept, &points.voxel_of_point, asked.clone(), &options, Control::default()).unwrap();
@@ -54,9 +58,11 @@ fn a_query_gives_the_labels_of_a_run() {
         let want = session.segment(&[Cloud::from_xyz(&scene.positions)], &options, Control::default()).unwrap();
         assert_eq!(got.labels, want.clouds[0].labels);
         assert_eq!(got.scores, want.clouds[0].scores);
-        let fallen = got.labels.iter().zip(&got.top_labels).filter(|(label, _)| **label == 3).count();
-        let weak = got.scores.iter().filter(|score| **score < 0.0).count();
-        assert!(other.is_none() || fallen >= weak, "{fallen} of {weak}");
+        let weak = |point: usize| other.is_some_and(|other| got.scores[point] < other.threshold);
+        let own = |point: usize| if weak(point) { 3 } else { got.top_labels[2 * point] };
+        assert!((0..got.labels.len()).all(|point| got.labels[point] == own(point)));
+        let count = (0..got.labels.len()).filter(|&point| weak(point) && got.top_labels[2 * point] != 3).count();
+        assert_eq!(count > 0, other.is_some(), "{count} points fell back");
     }
 }
 

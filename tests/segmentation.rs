@@ -310,7 +310,22 @@ fn augmented_passes() {
     let still = run(1, 1, [0.0; 3], [1.0, 1.0]);
     assert_eq!((&still.labels, &still.scores), (&plain.labels, &plain.scores), "no rotation, no scale: the plain pass");
     let thrice = run(3, 1, [0.0; 3], [1.0, 1.0]);
-    assert!(thrice.scores.iter().zip(&plain.scores).all(|(sum, one)| (sum - 3.0 * one).abs() <= 1e-5 * one.abs()));
+    assert!(thrice.scores.iter().zip(&plain.scores).all(|(mean, one)| (mean - one).abs() <= 1e-5 * one.abs()));
+    // Thresholds and temperatures mean the same in one pass and in several.
+    let mut shares = |repeats| {
+        let augmentation = Some(Augmentation { repeats, seed: 1, rotation: [0.0; 3], scale: [1.0, 1.0] });
+        segment(
+            &mut session,
+            &Cloud::from_xyz(&cloud),
+            &SegmentOptions { temperature: Some(0.5), ..cosine(augmentation) },
+        )
+    };
+    let (one, three) = (shares(1), shares(3));
+    assert!(one.scores.iter().zip(&three.scores).all(|(one, three)| (one - three).abs() <= 1e-5), "the same shares");
+    let mut run = |repeats, seed, rotation, scale| {
+        let augmentation = Some(Augmentation { repeats, seed, rotation, scale });
+        segment(&mut session, &Cloud::from_xyz(&cloud), &SegmentOptions { augmentation, ..SegmentOptions::default() })
+    };
     let published = Augmentation::default();
     let a = run(5, 7, published.rotation, published.scale);
     assert_eq!(a, run(5, 7, published.rotation, published.scale), "the same seed");

@@ -71,7 +71,7 @@ pub struct ov3d_segment_desc {
     pub grid_origin: i32,
     /// `OV3D_REPRESENTATIVE_FIRST` (default) or `OV3D_REPRESENTATIVE_CANONICAL`; matters for colour input only.
     pub representative: i32,
-    /// Passes under random rotation and scale whose scores are summed (published evaluation: 5); 0 (default) for one plain
+    /// Passes under random rotation and scale whose scores are averaged (published evaluation: 5); 0 (default) for one plain
     /// pass. With repeats no output flag may be set.
     pub repeats: u32,
     /// Seed of the repeats.

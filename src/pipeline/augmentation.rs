@@ -1,4 +1,5 @@
-//! Published test-time augmentation: several passes under random rotation and scale, their raw scores summed.
+//! Published test-time augmentation: several passes under random rotation and scale, their raw scores averaged: labels as by the
+//! published sums, scores in the unit of one pass.
 
 use crate::error::{Error, Result};
 use crate::random::SplitMix64;

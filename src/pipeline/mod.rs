@@ -13,6 +13,6 @@ pub use fold::FoldedVocabulary;
 pub use options::SegmentOptions;
 pub use relevance::relevance;
 pub use segmentation::{Kept, Segmentation, Segmentations};
-pub(crate) use segmentation::{from_scores, split, sum_over_repeats};
+pub(crate) use segmentation::{from_scores, mean_over_repeats, split};
 pub use superpoints::{Ballot, Vote};
 pub(crate) use superpoints::{refine, refine_answer};

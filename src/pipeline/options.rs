@@ -29,7 +29,7 @@ pub struct SegmentOptions {
     pub features: Option<FeatureSpace>,
     /// Whether to keep the trunk, so that [`crate::session::Session::query`] can ask for other words later.
     pub keep_trunk: bool,
-    /// Repeated passes with summed scores; they have no voxels in common, so logits and features are not available.
+    /// Repeated passes with averaged scores; they have no voxels in common, so logits and features are not available.
     pub augmentation: Option<Augmentation>,
     /// How superpoints are found, if they are wanted; those that a cloud brings take their place.
     pub superpoints: Option<SuperpointOptions>,

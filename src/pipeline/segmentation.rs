@@ -161,8 +161,9 @@ pub(crate) fn from_scores(scores: &Scores, points: Range<usize>, top_k: usize, a
 /// Points between two looks at the cancel token.
 const BLOCK: usize = 1 << 10;
 
-/// Sums the prompt scores of several passes per point and ranks the sums.
-pub(crate) fn sum_over_repeats(
+/// Takes the means over several passes of every point's prompt scores, and ranks them: means, not the published sums, so
+/// that scores, thresholds and temperatures have the units of one pass. The order of the labels is that of the sums.
+pub(crate) fn mean_over_repeats(
     scoring: &Scoring,
     options: &SegmentOptions,
     lengths: &[usize],
@@ -172,28 +173,32 @@ pub(crate) fn sum_over_repeats(
 ) -> Result<Segmentations> {
     let repeats = options.augmentation.as_ref().map_or(1, |a| a.repeats as usize);
     let (points, prompts) = (lengths.iter().sum::<usize>(), scoring.label_of_prompt.len());
-    let mut sums = arena.filled(points * prompts, 0.0_f32, "the summed scores")?;
+    let mut means = arena.filled(points * prompts, 0.0_f32, "the mean scores")?;
     let mut finite = arena.filled(points, false, "the points")?;
     let mut stages = Buffer::new_in(arena.clone());
     for repeat in 0..repeats {
         cancel.check()?;
         let outcome = pass(repeat)?;
         let scores = outcome.scores.as_ref().ok_or_else(|| Error::internal("the pass gave no scores"))?;
-        for (point, (sum, &voxel)) in sums.chunks_exact_mut(prompts).zip(&outcome.voxels.voxel_of_point).enumerate() {
+        for (point, (mean, &voxel)) in means.chunks_exact_mut(prompts).zip(&outcome.voxels.voxel_of_point).enumerate() {
             if point % BLOCK == 0 {
                 cancel.check()?;
             }
             if voxel != NO_VOXEL {
                 let row = &scores.prompt_scores[voxel as usize * prompts..][..prompts];
-                sum.iter_mut().zip(row).for_each(|(sum, score)| *sum += score);
+                mean.iter_mut().zip(row).for_each(|(mean, score)| *mean += score);
                 finite[point] = true;
             }
         }
         stages.extend(outcome.stages);
     }
-    // The sums already are cosines where those were asked for.
-    let summed = Scoring { similarity: Similarity::Dot, ..scoring.clone() };
-    let point_scores = rank_points(&summed, &sums, &finite, options.kept_labels(), arena, cancel)?;
+    means.chunks_mut(BLOCK * prompts).try_for_each(|means| {
+        means.iter_mut().for_each(|mean| *mean /= repeats as f32);
+        cancel.check()
+    })?;
+    // These already are cosines where those were asked for.
+    let averaged = Scoring { similarity: Similarity::Dot, ..scoring.clone() };
+    let point_scores = rank_points(&averaged, &means, &finite, options.kept_labels(), arena, cancel)?;
     let (mut first, mut clouds) = (0, arena.with_capacity(lengths.len(), "the results")?);
     for &length in lengths {
         clouds.push(from_scores(&point_scores, first..first + length, options.kept_labels(), arena)?);
@@ -204,7 +209,7 @@ pub(crate) fn sum_over_repeats(
 
 fn rank_points(
     scoring: &Scoring,
-    sums: &[f32],
+    means: &[f32],
     finite: &[bool],
     top_k: usize,
     arena: &Arena,
@@ -218,11 +223,11 @@ fn rank_points(
     };
     let mut row = arena.filled(scoring.labels, 0.0_f32, "a row of scores")?;
     let mut top = arena.filled(top_k, Ranking { label: -1, score: 0.0 }, "a row of labels")?;
-    for (point, sums) in sums.chunks_exact(scoring.label_of_prompt.len()).enumerate().filter(|(p, _)| finite[*p]) {
+    for (point, means) in means.chunks_exact(scoring.label_of_prompt.len()).enumerate().filter(|(p, _)| finite[*p]) {
         if point % BLOCK == 0 {
             cancel.check()?;
         }
-        scoring.label_scores(sums, 1.0, &mut row);
+        scoring.label_scores(means, 1.0, &mut row);
         scoring.normalise(&mut row);
         Scoring::rank(&row, &mut top);
         for (place, ranking) in top.iter().enumerate() {

@@ -6,6 +6,8 @@ use crate::backend::{FeatureSpace, Stage, Work};
 use crate::cancel::Cancel;
 use crate::cloud::Cloud;
 use crate::error::{Error, ErrorKind, Result, collected};
+use crate::model::Other;
+use crate::superpoint::vote::Fallback;
 use crate::superpoint::{Rows, SuperpointOptions, superpoints, vote};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -16,7 +18,8 @@ pub enum Ballot {
     /// Their labels: the most frequent one wins.
     #[default]
     Labels,
-    /// Their scores of all labels: the largest sum wins. Needs the voxels of one pass.
+    /// Their scores of all labels: the largest sum wins, or the vocabulary's label for other points where the mean is below
+    /// its threshold. Needs the voxels of one pass.
     Scores,
 }
 
@@ -88,7 +91,7 @@ fn narrow(cloud: &mut Segmentation, options: &SegmentOptions) {
 pub(crate) fn refine(
     results: &mut Segmentations,
     clouds: &[Cloud<'_>],
-    options: &SegmentOptions,
+    (options, other): (&SegmentOptions, Option<Other>),
     arena: &Arena,
     cancel: Cancel<'_>,
 ) -> Result<()> {
@@ -111,7 +114,7 @@ pub(crate) fn refine(
         }
         finding += start.elapsed();
         let start = Instant::now();
-        hold_vote(result, voxels, options, cancel)?;
+        hold_vote(result, voxels, options, other, cancel)?;
         narrow(result, options);
         voting += start.elapsed();
     }
@@ -133,7 +136,13 @@ fn rows<'a>(values: &'a [f32], voxels: usize, voxel_of_point: &'a [i32]) -> Resu
 }
 
 /// Gives the points of each superpoint of `result` the label they vote for.
-fn hold_vote(result: &mut Segmentation, voxels: usize, options: &SegmentOptions, cancel: Cancel<'_>) -> Result<()> {
+fn hold_vote(
+    result: &mut Segmentation,
+    voxels: usize,
+    options: &SegmentOptions,
+    other: Option<Other>,
+    cancel: Cancel<'_>,
+) -> Result<()> {
     let (Some(vote), Some(superpoints)) = (options.vote, result.superpoints.clone()) else { return Ok(()) };
     let weights = match vote.by_margin {
         true => Some(margins(result)?),
@@ -146,7 +155,10 @@ fn hold_vote(result: &mut Segmentation, voxels: usize, options: &SegmentOptions,
     };
     let voted = match &scores {
         None => vote::majority(&superpoints, labels, weights, cancel)?,
-        Some(scores) => vote::summed_scores(&superpoints, labels, scores, weights, cancel)?,
+        Some(scores) => {
+            let fallback = other.map(|Other { label, threshold }| Fallback { label: label as i32, threshold });
+            vote::summed_scores(&superpoints, labels, scores, weights, fallback, cancel)?
+        }
     };
     result.labels.copy_from_slice(&voted);
     Ok(())
@@ -171,7 +183,7 @@ fn margins(result: &Segmentation) -> Result<Vec<f32>> {
 pub(crate) fn refine_answer(
     answer: &mut Segmentation,
     kept: &Kept,
-    options: &SegmentOptions,
+    (options, other): (&SegmentOptions, Option<Other>),
     cancel: Cancel<'_>,
 ) -> Result<()> {
     answer.superpoints = kept.superpoints.clone();
@@ -179,7 +191,7 @@ pub(crate) fn refine_answer(
         let message = "a vote needs superpoints, and the result was made without; segment again with superpoints";
         return Err(Error::new(ErrorKind::InvalidState, message));
     }
-    hold_vote(answer, kept.voxels.len(), options, cancel)?;
+    hold_vote(answer, kept.voxels.len(), options, other, cancel)?;
     narrow(answer, options);
     Ok(())
 }

@@ -14,6 +14,15 @@ pub const NO_LABEL: i32 = -1;
 /// The largest weight of a point.
 pub const MAX_WEIGHT: f32 = 65_536.0;
 
+/// The label of superpoints that no label fits.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Fallback {
+    /// The label.
+    pub label: i32,
+    /// It is given where the best mean score lies below this.
+    pub threshold: f32,
+}
+
 /// Weights and scores are counted in parts of this size.
 const ONE: f64 = (1_u64 << 32) as f64;
 
@@ -96,13 +105,15 @@ pub fn majority(
 }
 
 /// The label of every point from `scores`, a column per label: the one with the largest sum over the superpoint, each
-/// row times its weight if there are `weights`, the smaller of equals. Rows that are not finite do not vote. Points
-/// without a superpoint, and superpoints without votes, keep `labels`.
+/// row times its weight if there are `weights`, the smaller of equals. Where that sum, as a mean over the
+/// weights, is below the threshold of `fallback`, its label. Rows that are not finite do not vote. Points without a
+/// superpoint, and superpoints without votes, keep `labels`.
 pub fn summed_scores(
     superpoints: &Superpoints,
     labels: &[i32],
     scores: &Rows<'_>,
     weights: Option<&[f32]>,
+    fallback: Option<Fallback>,
     cancel: Cancel<'_>,
 ) -> Result<Vec<i32>> {
     check_len("labels", labels.len(), superpoints)?;
@@ -112,15 +123,18 @@ pub fn summed_scores(
     let new_sums = || filled(scores.width(), 0_i128, "the summed scores");
     let elected = for_superpoints(superpoints, cancel, new_sums, |sums, superpoint| {
         sums.fill(0);
-        let mut voted = false;
+        let (mut voted, mut total) = (false, 0.0);
         let votes = members.of(superpoint).iter().filter_map(|&p| Some((p as usize, scores.get(p as usize)?)));
         for (point, row) in votes {
             voted = true;
             let weight = weights.map_or(1.0, |weights| f64::from(weights[point])) * ONE;
+            total += weight;
             // Beyond 2^31 the conversion saturates.
             sums.iter_mut().zip(row).for_each(|(sum, &v)| *sum += i128::from((f64::from(v) * weight) as i64));
         }
-        Ok(if voted { winner((0..).zip(sums.iter().copied())) } else { NO_LABEL })
+        let elected = if voted { winner((0..).zip(sums.iter().copied())) } else { NO_LABEL };
+        let mean = sums.get(elected as usize).map_or(f64::NAN, |sum| *sum as f64 / total);
+        Ok(fallback.filter(|fallback| mean < f64::from(fallback.threshold)).map_or(elected, |fallback| fallback.label))
     })?;
     after_vote(superpoints, &elected, labels, cancel)
 }
@@ -248,11 +262,31 @@ mod tests {
         let sp = superpoints(&[0, 0, 0, -1, 1, -1]);
         let scores = [0.6, 0.4, 0.6, 0.4, 0.0, 1.0, 0.2, 0.1, f32::NAN, 1.0, 0.5, f32::INFINITY];
         let (rows, own) = (Rows::of_points(&scores, 2).unwrap(), [0, 0, 1, 0, -1, -1]);
-        let vote = |rows, weights| summed_scores(&sp, &own, rows, weights, Cancel::default()).unwrap();
+        let vote = |rows, weights| summed_scores(&sp, &own, rows, weights, None, Cancel::default()).unwrap();
         assert_eq!(vote(&rows, None), [1, 1, 1, 0, -1, -1]);
         assert_eq!(vote(&rows, Some(&[1.0, 1.0, 0.1, 1.0, 1.0, 1.0]))[..3], [0; 3]);
         let shared = Rows::of_voxels(&scores, 2, &[0, 0, 2, 3, 4, -1]).unwrap();
         assert_eq!(vote(&shared, None), vote(&rows, None));
+    }
+
+    #[test]
+    fn superpoints_that_no_label_fits_fall_back() {
+        let sp = superpoints(&[0, 0, 0, 1, 1, 2, -1]);
+        let scores = [0.5, 0.1, 0.5, 0.3, 0.5, 0.2, 0.2, 0.4, 0.2, 0.0, f32::NAN, 0.0, 0.0, 0.0];
+        let (rows, own) = (Rows::of_points(&scores, 2).unwrap(), [7, 7, 7, 7, 7, 7, 7]);
+        let vote = |threshold, weights: Option<&[f32]>| {
+            let fallback = Some(Fallback { label: 9, threshold });
+            summed_scores(&sp, &own, &rows, weights, fallback, Cancel::default()).unwrap()
+        };
+        // The means are 0.5 of label 0 and 0.2 of both.
+        assert_eq!(vote(0.1, None), [0, 0, 0, 0, 0, 7, 7]);
+        assert_eq!(vote(0.3, None), [0, 0, 0, 9, 9, 7, 7], "not the sum of 0.4");
+        assert_eq!(vote(0.6, None), [9, 9, 9, 9, 9, 7, 7], "not the sum of 1.5");
+        let weights = [2.0, 2.0, 2.0, 2.0, 0.5, 0.0, 0.0];
+        assert_eq!(vote(0.6, Some(&weights))[..3], [9; 3], "not the weighted sum");
+        assert_eq!(vote(0.3, Some(&weights))[3..5], [1; 2], "0.8 and 0.5 of 2.5");
+        assert_eq!(vote(0.35, Some(&weights))[3..5], [9; 2]);
+        assert_eq!(vote(0.35, Some(&[0.0; 7])), [0, 0, 0, 0, 0, 7, 7], "nobody has a weight");
     }
 
     #[test]
@@ -269,7 +303,7 @@ mod tests {
         let sp = superpoints(&[0, 0]);
         assert_eq!(majority(&sp, &[1], None, Cancel::default()).unwrap_err().kind(), ErrorKind::Mismatch);
         let rows = Rows::of_points(&[1.0; 6], 2).unwrap();
-        let error = summed_scores(&sp, &[1, 1], &rows, None, Cancel::default()).unwrap_err();
+        let error = summed_scores(&sp, &[1, 1], &rows, None, None, Cancel::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Mismatch);
         assert!(mean_features(&sp, &rows, Cancel::default()).is_err());
         let wrong = Superpoints { of_point: vec![0, 7], sizes: vec![1], ..Superpoints::default() };
