@@ -132,11 +132,13 @@ impl Config {
         }
     }
 
-    /// The text space of a tower of `dim` outputs. Towers of one width differ: the image tower tells which it is, or
-    /// else it is taken for the published one.
+    /// The text space of a tower of `dim` outputs. Towers of one width differ: the activation tells OpenAI's from others,
+    /// such as LAION's, which have spaces of their own; the image tower tells which of OpenAI's it is, or else it is taken
+    /// for the one that OpenScene chose.
     pub(super) fn text_space(&self, dim: usize) -> TextSpace {
         let published = TextSpace::published(dim);
         let name = match (dim, self.patch_and_image) {
+            _ if self.activation != Activation::QuickGelu => format!("custom-{dim}"),
             (512, Some((16, _))) => "clip-vit-b16".to_owned(),
             (768, Some((14, 224))) => "clip-vit-l14".to_owned(),
             _ => published.name,
@@ -160,6 +162,8 @@ mod tests {
         assert_eq!(smaller.text_space(768).name, "clip-vit-l14");
         let alone = Config::parse(text).unwrap();
         assert_eq!((alone.heads(768).unwrap(), alone.text_space(512).name.as_str()), (12, "clip-vit-b32"));
+        let laion = Config { activation: Activation::Gelu, ..Config::default() };
+        assert_eq!([512, 768].map(|dim| laion.text_space(dim).name), ["custom-512", "custom-768"]);
         assert!(alone.check_layers(11).is_err());
         assert_eq!(Config::parse("{}").unwrap().heads(512).unwrap(), 8, "the default of transformers");
         assert_eq!(Config::default().heads(768).unwrap(), 12);

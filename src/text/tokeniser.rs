@@ -12,7 +12,7 @@ pub const START_TOKEN: u32 = 49_406;
 /// The token every sequence ends with; its row is the text's embedding.
 pub const END_TOKEN: u32 = 49_407;
 
-/// Most bytes of a text that becomes a sequence, truncated or not.
+/// Most bytes of a text that becomes a sequence: more is an error, or left out where texts are truncated.
 const LONGEST: usize = 1 << 13;
 
 /// Number of tokens.
@@ -63,6 +63,10 @@ impl Tokeniser {
     /// The sequence that a text tower reads: start, tokens, end; at most `context` in all.
     pub fn sequence(&self, text: &str, context: usize, overflow: Overflow) -> Result<Vec<u32>> {
         let shown = || text.chars().take(40).collect::<String>();
+        let text = match overflow {
+            Overflow::Truncate => &text[..text.floor_char_boundary(LONGEST)],
+            Overflow::Refuse => text,
+        };
         if text.len() > LONGEST {
             let message = format!("the text '{}...' has {} bytes; at most {LONGEST} are read", shown(), text.len());
             return Err(Error::argument(message));
@@ -145,8 +149,12 @@ mod tests {
         let cut = tokeniser.sequence(&longer, 77, Overflow::Truncate).unwrap();
         assert_eq!((cut.len(), cut[76]), (77, END_TOKEN));
         assert_eq!(cut, tokeniser.sequence(&long, 77, Overflow::Refuse).unwrap());
-        let message = tokeniser.sequence(&"a".repeat(9000), 77, Overflow::Truncate).unwrap_err().to_string();
+        let message = tokeniser.sequence(&"a".repeat(9000), 77, Overflow::Refuse).unwrap_err().to_string();
         assert!(message.contains("9000") && message.contains("8192"), "{message}");
+        // A character that lies across the last byte is left out whole.
+        let wide = format!("a{}", "\u{e9}".repeat(9000));
+        assert_eq!(tokeniser.sequence(&wide, 77, Overflow::Truncate).unwrap().len(), 77);
+        assert_eq!(tokeniser.sequence(&"word ".repeat(9000), 77, Overflow::Truncate).unwrap(), cut);
     }
 
     #[test]
