@@ -8,7 +8,7 @@ mod support;
 #[path = "text/towers.rs"]
 mod towers;
 
-use openvocab3d::model::{InputFeatures, Model, WeightDtype};
+use openvocab3d::model::{InputFeatures, Model, Vocabulary, WeightDtype};
 use openvocab3d::text::Preset;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -230,6 +230,14 @@ fn from_words_to_labels_and_heat() {
     let second = std::fs::read(path("heat-1.ply")).unwrap();
     assert!(String::from_utf8_lossy(&second[..120]).contains("relevance of car"));
     assert!(bad(&query).contains("--text"));
+    let space = ["vocab", "make", "--encoder", text(&tower), "--text", "sofa", "--space", "s", "-o", text(&preset)];
+    assert!(bad(&space).contains("--embeddings"));
+    let two = ["--encoder", text(&tower), "--vocab", text(&words), "--text", "sofa"];
+    assert!(bad(&[&query[..], &two].concat()).contains("--vocab"));
+    // Published colours stay where labels are added.
+    with(&["--preset", "scannet20", "--text", "lamp", "--other", "rest", "--threshold", "0", "-o", text(&preset)]);
+    let colors = Vocabulary::load(&preset).unwrap().colors().to_vec();
+    assert_eq!((colors.len(), colors[0]), (22, [174, 199, 232]));
 
     // What was predicted, against itself and against the truth of another.
     let labels = path("labels.npy");
@@ -240,6 +248,8 @@ fn from_words_to_labels_and_heat() {
     assert_eq!(summary["means"][0]["iou_of_present"], 1.0);
     std::fs::write(path("truth.txt"), "7\n".repeat(200)).unwrap();
     let truth = path("truth.txt");
+    let both_rules = ["--preset", "scannet20", "--truth-ids", "--ignore", "3"];
+    assert!(bad(&[&eval[..5], &both_rules].concat()).contains("--ignore"));
     assert!(bad(&[&eval[..4], &[text(&truth), "--vocab", text(&words)]].concat()).contains("label 7 of 4"));
 }
 
@@ -280,6 +290,31 @@ fn words_without_a_text_tower() {
     assert_eq!(good(&query).matches("above 50 %").count(), 2);
     assert!(bad(&[&query[..], &["--against", "nothing of the kind"]].concat()).contains("nothing of the kind"));
     assert!(bad(&[&query[..], &["--against", "Lamp"]].concat()).contains("than 'lamp' to compare"));
+    // A text is not compared with its own words, and two of one name are not told apart.
+    let seat = ["--text", "seat=chair;sofa", "--against", "Chair", "--against", "sofa"];
+    assert!(bad(&[&query[..4], &seat].concat()).contains("than 'seat' to compare"));
+    good(&[&query[..4], &seat, &["--against", "lamp"]].concat());
+    assert!(
+        bad(&[&query[..4], &["--text", "a=lamp", "--text", "A=chair"]].concat()).contains("two texts are named 'A'")
+    );
+    // What a query has no use for.
+    for useless in [
+        &["--preset", "scannet20"][..],
+        &["--other", "lamp", "--threshold", "0"],
+        &["--temperature", "0.1"],
+        &["--repeats", "2"],
+        &["--similarity", "cosine"],
+        &["--seed", "3"],
+        &["--template", "a {}"],
+        &["--bare"],
+    ] {
+        assert!(bad(&[&query[..], useless].concat()).contains(useless[0]), "{useless:?}");
+    }
+    assert!(bad(&[&query[..4], &["--text", "lamp", "-o", text(&cloud)]].concat()).contains("an input of this command"));
+    let more = path("more");
+    good(&["vocab", "make", "--vocab", "names:vit-b-32", "--preset", "scannet20", "--text", "lamp", "-o", text(&more)]);
+    let colors = Vocabulary::load(&more).unwrap().colors().to_vec();
+    assert_eq!((colors.len(), colors[0]), (21, [174, 199, 232]));
     let nowhere = path("nowhere/out.ply");
     assert!(bad(&[&query[..], &["-o", text(&nowhere)]].concat()).contains("there is no folder"));
     assert!(bad(&segment(&model, &["--text", "lamp", "--picture", text(&nowhere)])).contains("there is no folder"));

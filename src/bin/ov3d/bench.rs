@@ -201,7 +201,7 @@ fn check(args: &Args) -> Result<()> {
                        --scaling and --json";
         return Err(Error::argument(message));
     }
-    formats::check_folders(args.json.iter().chain(&args.picture))
+    formats::check_outputs(&args.cloud, args.json.iter().chain(&args.picture))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::formats::CloudFile;
 use super::report;
-use super::segment::{RunArgs, VoteArgs, label};
+use super::segment::{RunArgs, ScoreArgs, VoteArgs, label};
 use openvocab3d::cloud::{RoomOptions, room};
 use openvocab3d::model::{Graph, Model, TextSpace, Variant, Vocabulary, WeightDtype};
 use openvocab3d::random::SplitMix64;
@@ -31,6 +31,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     vote: VoteArgs,
     #[command(flatten)]
+    scores: ScoreArgs,
+    #[command(flatten)]
     run: RunArgs,
 }
 
@@ -47,7 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     vocabulary.save(&args.output.join("vocabulary.safetensors"))?;
     let cloud =
         CloudFile { positions: scene.positions.iter().map(|p| p.map(f64::from)).collect(), colors: Some(scene.colors) };
-    let request = args.vote.request(args.run.options(), cloud.positions.len())?;
+    let request = args.vote.request(args.scores.apply(args.run.options()), cloud.positions.len())?;
     let vocabulary = Arc::new(vocabulary);
     let labelled = label(cloud, "generated room", &model, "untrained demo network", vocabulary, &args.run, &request)?;
     report::print(&labelled.summary);

@@ -35,7 +35,7 @@ pub(crate) struct Args {
     #[arg(long, requires = "preset")]
     truth_ids: bool,
     /// True labels to ignore, besides negative ones
-    #[arg(long, default_values_t = [255])]
+    #[arg(long, default_values_t = [255], conflicts_with = "truth_ids")]
     ignore: Vec<i32>,
     /// JSON summary to write
     #[arg(long)]
@@ -139,16 +139,19 @@ impl Confusion {
             let message = format!("{} labels are predicted for {} points", predicted.len(), truth.len());
             return Err(Error::new(ErrorKind::Mismatch, message));
         }
-        let known = |what: &str, point: usize, label: i32| match usize::try_from(label) {
+        let known = |what: &str, cure: &str, point: usize, label: i32| match usize::try_from(label) {
             Ok(label) if label >= self.labels => {
-                let message = format!("point {point} has the {what} label {label} of {}; see --ignore", self.labels);
+                let message = format!("point {point} has the {what} label {label} of {}; {cure}", self.labels);
                 Err(Error::argument(message))
             }
             label => Ok(label.ok()),
         };
         for (point, (&got, &want)) in predicted.iter().zip(truth).enumerate() {
-            let Some(want) = known("true", point, want)? else { continue };
-            let got = known("predicted", point, got)?;
+            let Some(want) = known("true", "--ignore leaves it out, --truth-ids takes a data set's ids", point, want)?
+            else {
+                continue;
+            };
+            let got = known("predicted", "give the label set that it was predicted with", point, got)?;
             self.truth[want] += 1;
             if let Some(got) = got {
                 self.counts[got * self.labels + want] += 1;
@@ -255,7 +258,8 @@ mod tests {
     fn wrong_labels_are_named() {
         let mut confusion = Confusion::new(2);
         assert!(confusion.add(&[0], &[0, 1]).unwrap_err().to_string().contains("2 points"));
-        assert!(confusion.add(&[2], &[0]).unwrap_err().to_string().contains("predicted label 2"));
+        let message = confusion.add(&[2], &[0]).unwrap_err().to_string();
+        assert!(message.contains("predicted label 2") && !message.contains("--ignore"), "{message}");
         assert!(confusion.add(&[0], &[7]).unwrap_err().to_string().contains("true label 7"));
         assert_eq!(label_of_id(&Preset::find("scannet20").unwrap()).unwrap()[&39], 19);
         assert!(label_of_id(&Preset::find("matterport40").unwrap()).is_err());

@@ -53,11 +53,24 @@ const NEUTRAL: [&str; 4] = ["object", "things", "stuff", "texture"];
 const TEMPERATURE: f32 = 0.01;
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let texts: Vec<String> = args.words.labels()?.into_iter().map(|label| label.name).collect();
+    args.words.refuse_label_sets()?;
+    let texts = args.words.labels()?;
     if texts.is_empty() {
         return Err(Error::argument("there is no text to look for; give --text"));
     }
-    formats::check_folders([&args.output, &args.picture].into_iter().flatten())?;
+    for (number, text) in texts.iter().enumerate() {
+        if texts[..number].iter().any(|before| same(&before.name, &text.name)) {
+            let message = format!("two texts are named '{}'; write 'name=prompt;prompt' with another name", text.name);
+            return Err(Error::argument(message));
+        }
+    }
+    let place = |path: &PathBuf, number| numbered(path, (texts.len() > 1).then_some(number));
+    let outputs: Vec<PathBuf> = [&args.output, &args.picture]
+        .into_iter()
+        .flatten()
+        .flat_map(|path| (0..texts.len()).map(move |number| place(path, number)))
+        .collect();
+    formats::check_outputs([&args.cloud, &args.model].into_iter().chain(args.words.files()), &outputs)?;
     let cloud = formats::read_cloud(&args.cloud)?;
     let model = Arc::new(Model::load(&args.model)?);
     let (vocabulary, others) = vocabularies(args, model.text_space(), args.run.engine.threads())?;
@@ -68,7 +81,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let view = cloud.view(frame);
     let progress = Progress::new("running the network");
     let report = |fraction| progress.report(fraction);
-    let options = SegmentOptions { keep_trunk: true, augmentation: None, ..args.run.options() };
+    let options = SegmentOptions { keep_trunk: true, ..args.run.options() };
     let start = Instant::now();
     let mut run = session.segment(&[view], &options, Control { progress: Some(&report), ..Control::default() })?;
     drop(progress);
@@ -78,7 +91,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let milliseconds = start.elapsed().as_secs_f64() * 1e3;
     say!("{}: {} points, {milliseconds:.1} ms", args.cloud.display(), points.labels.len());
     let metres: Vec<[f64; 3]> = cloud.positions.iter().map(|&p| frame.to_metres(p)).collect();
-    for (number, (text, asked)) in texts.iter().zip(asked).enumerate() {
+    for (number, (text, asked)) in texts.iter().map(|text| &text.name).zip(asked).enumerate() {
         let start = Instant::now();
         let values = query(&mut session, &points, &kept, asked)?;
         let milliseconds = start.elapsed().as_secs_f64() * 1e3;
@@ -86,15 +99,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let share = 100.0 * above as f64 / values.len().max(1) as f64;
         say!("  {text}: {above} points above 50 % ({share:.1} %), {milliseconds:.1} ms");
         let colors: Vec<[u8; 3]> = values.iter().map(|value| picture::heat_color(*value)).collect();
-        let several = (texts.len() > 1).then_some(number);
         if let Some(path) = &args.output {
-            let path = numbered(path, several);
+            let path = place(path, number);
             let heat = HeatCloud { positions: &cloud.positions, colors: &colors, relevance: &values, text };
             formats::write_heat_ply(&path, &heat)?;
             say!("wrote {}", path.display());
         }
         if let Some(path) = &args.picture {
-            let path = numbered(path, several);
+            let path = place(path, number);
             let title = format!("'{text}' in {}", args.cloud.display());
             picture::save(&path, &picture::draw_heat(&metres, &colors, &title))?;
             say!("wrote {}", path.display());
@@ -142,14 +154,15 @@ fn same(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(b)
 }
 
-/// `text` first, then the others.
-fn compared(vocabulary: &Vocabulary, text: &str, others: &[String]) -> Result<Arc<Vocabulary>> {
-    let others = others.iter().map(String::as_str).filter(|other| !same(other, text));
-    let labels: Vec<PromptedLabel> = std::iter::once(text).chain(others).map(PromptedLabel::named).collect();
+/// `text` first, then the others that are none of its own words.
+fn compared(vocabulary: &Vocabulary, text: &PromptedLabel, others: &[String]) -> Result<Arc<Vocabulary>> {
+    let own = |other: &str| same(other, &text.name) || text.prompts.iter().any(|prompt| same(other, &prompt.words));
+    let others = others.iter().map(String::as_str).filter(|other| !own(other));
+    let labels: Vec<PromptedLabel> =
+        std::iter::once(text.name.as_str()).chain(others).map(PromptedLabel::named).collect();
     if labels.len() < 2 {
-        return Err(Error::argument(format!(
-            "there is no other word than '{text}' to compare it with; give --against"
-        )));
+        let message = format!("there is no other word than '{}' to compare it with; give --against", text.name);
+        return Err(Error::argument(message));
     }
     Ok(Arc::new(vocabulary.look_up(&labels)?.with_other(None)?))
 }

@@ -54,6 +54,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     vote: VoteArgs,
     #[command(flatten)]
+    scores: ScoreArgs,
+    #[command(flatten)]
     run: RunArgs,
 }
 
@@ -128,20 +130,25 @@ pub(crate) struct RunArgs {
     /// Lattice of the voxels: from the cloud's minimum (published) or fixed in the world
     #[arg(long, value_enum, default_value_t = OriginArg::Minimum)]
     grid_origin: OriginArg,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+}
+
+/// What becomes of scores; shared by commands that give labels.
+#[derive(clap::Args)]
+pub(crate) struct ScoreArgs {
     /// How features and text are compared
     #[arg(long, value_enum, default_value_t = SimilarityArg::Dot)]
     similarity: SimilarityArg,
     /// Turn scores into softmax(score / temperature), such as 0.01 with cosine
     #[arg(long)]
     temperature: Option<f32>,
-    /// Passes under random rotation and scale whose scores are summed (published evaluation: 5); 0 for one plain pass
+    /// Passes under random rotation and scale whose scores are averaged (published evaluation: 5); 0 for one plain pass
     #[arg(long, default_value_t = 0)]
     repeats: u32,
     /// Seed of the repeats
     #[arg(long, default_value_t = 1463)]
     seed: u64,
-    #[command(flatten)]
-    pub(crate) engine: EngineArgs,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -195,6 +202,14 @@ impl RunArgs {
                 OriginArg::Minimum => GridOrigin::Minimum,
                 OriginArg::World => GridOrigin::World,
             },
+            ..SegmentOptions::default()
+        }
+    }
+}
+
+impl ScoreArgs {
+    pub(crate) fn apply(&self, options: SegmentOptions) -> SegmentOptions {
+        SegmentOptions {
             similarity: match self.similarity {
                 SimilarityArg::Dot => Similarity::Dot,
                 SimilarityArg::Cosine => Similarity::Cosine,
@@ -205,7 +220,7 @@ impl RunArgs {
                 seed: self.seed,
                 ..Augmentation::default()
             }),
-            ..SegmentOptions::default()
+            ..options
         }
     }
 }
@@ -223,12 +238,14 @@ pub(crate) struct Labelled {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    formats::check_folders([&args.output, &args.picture, &args.json, &args.labels].into_iter().flatten())?;
+    let inputs = [&args.cloud, &args.model].into_iter().chain(args.words.files()).chain(&args.vote.superpoint_ids);
+    let outputs = [&args.output, &args.picture, &args.json, &args.labels].into_iter().flatten();
+    formats::check_outputs(inputs, outputs)?;
     let cloud = formats::read_cloud(&args.cloud)?;
     let model = Arc::new(Model::load(&args.model)?);
     let vocabulary = Arc::new(args.words.vocabulary(Some(model.text_space()), args.run.engine.threads())?);
     let name = args.cloud.display().to_string();
-    let request = args.vote.request(args.run.options(), cloud.positions.len())?;
+    let request = args.vote.request(args.scores.apply(args.run.options()), cloud.positions.len())?;
     let labelled = label(cloud, &name, &model, &args.model.display().to_string(), vocabulary, &args.run, &request)?;
     report::print(&labelled.summary);
     if let Some(path) = &args.output {

@@ -149,6 +149,8 @@ pub(crate) fn read_ids(path: &Path, points: usize) -> Result<Vec<i64>> {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    let outputs = [&args.output, &args.picture, &args.borders, &args.ids, &args.json].into_iter().flatten();
+    formats::check_outputs(std::iter::once(&args.cloud).chain(&args.given), outputs)?;
     let file = formats::read_cloud(&args.cloud)?;
     let ids = args.given.as_ref().map(|path| read_ids(path, file.positions.len())).transpose()?;
     let frame = args.frame.frame();

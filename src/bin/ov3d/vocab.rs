@@ -30,7 +30,7 @@ enum Command {
         #[arg(long, requires = "names", requires = "space", conflicts_with_all = ["encoder", "vocab", "preset"])]
         embeddings: Option<PathBuf>,
         /// Name of the text tower of --embeddings, as `ov3d info` shows it for the model
-        #[arg(long)]
+        #[arg(long, requires = "embeddings")]
         space: Option<String>,
         #[command(flatten)]
         out: OutArgs,

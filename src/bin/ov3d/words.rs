@@ -1,5 +1,6 @@
 //! The words of a command: given on the command line, in a file, as a published label set, or in a vocabulary file.
 
+use super::picture::label_colors;
 use clap::Args;
 use openvocab3d::cancel::Cancel;
 use openvocab3d::model::{Other, TextSpace, Vocabulary};
@@ -24,7 +25,7 @@ pub(crate) struct WordArgs {
     #[arg(long)]
     preset: Option<String>,
     /// Text encoder: a CLIP text model's safetensors file (Hugging Face layout) or its folder
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", conflicts_with = "vocab")]
     encoder: Option<PathBuf>,
     /// Vocabulary file (see `ov3d vocab`), or names:vit-b-32; with --text, --names or --preset the words are looked up in it.
     /// Without this and --encoder, networks in the space of CLIP ViT-B/32 take words from names:vit-b-32
@@ -32,10 +33,10 @@ pub(crate) struct WordArgs {
     vocab: Option<PathBuf>,
     /// What words are put into before they are encoded, `{}` standing for them; several are averaged [default: "a {} in a
     /// scene"]
-    #[arg(long = "template", value_name = "TEXT")]
+    #[arg(long = "template", value_name = "TEXT", requires = "encoder")]
     templates: Vec<String>,
     /// Encode words as they are, without a template
-    #[arg(long, conflicts_with = "templates")]
+    #[arg(long, conflicts_with = "templates", requires = "encoder")]
     bare: bool,
     /// Label for points whose best score is below --threshold
     #[arg(long, value_name = "LABEL", requires = "threshold")]
@@ -51,12 +52,25 @@ impl WordArgs {
         Self { encoder: Some(encoder), texts: vec![text.to_owned()], ..Self::default() }
     }
 
+    /// The files that words come from.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.names, &self.encoder, &self.vocab].into_iter().flatten()
+    }
+
+    /// An error if something is given that only sets of labels have.
+    pub(crate) fn refuse_label_sets(&self) -> Result<()> {
+        let given = [("--preset", self.preset.is_some()), ("--other", self.other.is_some())];
+        match given.into_iter().find(|(_, given)| *given) {
+            Some((name, _)) => {
+                Err(Error::argument(format!("{name} is for `segment`; give words with --text or --names")))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The vocabulary that the arguments ask for, for a network whose text space is `space`; `threads` are the encoder's.
     pub(crate) fn vocabulary(&self, space: Option<&TextSpace>, threads: Option<usize>) -> Result<Vocabulary> {
         let vocabulary = match &self.encoder {
-            Some(_) if self.vocab.is_some() => {
-                return Err(Error::argument("both --encoder and --vocab are given; choose one"));
-            }
             Some(encoder) => self.encoded(&self.load_encoder(encoder, threads)?)?,
             None => self.looked_up(self.known_words(space)?)?,
         };
@@ -128,12 +142,16 @@ impl WordArgs {
                 prompts: vec![Prompt { words: other.clone(), bare: true }],
             });
         }
-        let mut parts = Vec::new();
+        let (mut parts, mut published) = (Vec::new(), 0);
+        let colors = preset.as_ref().map_or(&[][..], |preset| &preset.colors);
+        let colors = extended(colors, colors.len() + labels.len());
         if let Some(preset) = &preset {
             parts.push(encoder.preset(preset, &templates, Cancel::default())?);
+            published = preset.colors.len();
         }
         if !labels.is_empty() {
-            parts.push(encoder.vocabulary(&labels, &templates, Cancel::default())?);
+            let words = encoder.vocabulary(&labels, &templates, Cancel::default())?;
+            parts.push(words.with_colors(colors[published..].to_vec())?);
         }
         Vocabulary::merge(&parts)
     }
@@ -143,7 +161,6 @@ impl WordArgs {
         let preset = self.preset.as_deref().map(Preset::find).transpose()?;
         let mut labels: Vec<PromptedLabel> =
             preset.iter().flat_map(|preset| &preset.labels).map(|label| PromptedLabel::named(&label.name)).collect();
-        let of_preset = labels.len();
         labels.extend(self.labels()?);
         if labels.is_empty() && self.vocab.is_some() {
             return Ok(vocabulary);
@@ -158,8 +175,8 @@ impl WordArgs {
             any_text(e.within(format_args!("'{}'", source.display())))
         })?;
         let words = match preset {
-            Some(preset) if of_preset == labels.len() => words.with_colors(preset.colors)?,
-            _ => words,
+            Some(preset) => words.with_colors(extended(&preset.colors, labels.len()))?,
+            None => words,
         };
         Vocabulary::merge(&[words])
     }
@@ -170,6 +187,14 @@ impl WordArgs {
             .find(name)
             .ok_or_else(|| Error::argument(format!("the vocabulary has no label '{name}' for --other; add it")))?;
         vocabulary.with_other(Some(Other { label, threshold }))
+    }
+}
+
+/// `published` colours, if there are some, and the tool's own for the labels after theirs.
+fn extended(published: &[[u8; 3]], labels: usize) -> Vec<[u8; 3]> {
+    match published {
+        [] => Vec::new(),
+        _ => published.iter().copied().chain(label_colors(labels).into_iter().skip(published.len())).collect(),
     }
 }
 

@@ -28,14 +28,38 @@ pub(crate) struct CloudFile {
     pub(crate) colors: Option<Vec<[u8; 3]>>,
 }
 
-/// An error for a file that cannot be written because its folder is not there: before the work, not after.
-pub(crate) fn check_folders<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Result<()> {
-    for path in paths {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-            let message = format!("cannot write '{}': there is no folder '{}'", path.display(), folder.display());
-            return Err(Error::new(ErrorKind::Io, message));
+/// An error for an output whose folder is not there, that is a folder, or that is an input or another output: before the
+/// work, not after.
+pub(crate) fn check_outputs<'a>(
+    inputs: impl IntoIterator<Item = &'a PathBuf>,
+    outputs: impl IntoIterator<Item = &'a PathBuf>,
+) -> Result<()> {
+    let inputs: Vec<PathBuf> = inputs.into_iter().filter_map(|path| path.canonicalize().ok()).collect();
+    let mut written = Vec::new();
+    for path in outputs {
+        let cannot = |why: &str| Error::new(ErrorKind::Io, format!("cannot write '{}': {why}", path.display()));
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if !folder.is_dir() {
+            return Err(cannot(&format!("there is no folder '{}'", folder.display())));
         }
+        if path.is_dir() {
+            return Err(cannot("it is a folder; name a file in it"));
+        }
+        if path.exists() && !path.is_file() {
+            // A device, such as /dev/null, takes any number of outputs.
+            continue;
+        }
+        // A file that is not there yet has no canonical path of its own.
+        let canonical = path.canonicalize();
+        let canonical = canonical.or_else(|_| Ok(folder.canonicalize()?.join(path.file_name().unwrap_or_default())));
+        let canonical = canonical.map_err(|e| Error::io(path, "write", &e))?;
+        if inputs.contains(&canonical) {
+            return Err(cannot("it is an input of this command; name another file"));
+        }
+        if written.contains(&canonical) {
+            return Err(cannot("it is named for two outputs; name another file"));
+        }
+        written.push(canonical);
     }
     Ok(())
 }
@@ -145,6 +169,31 @@ mod tests {
             assert!(message.contains(word) && message.contains("PLY") && message.contains("npy"), "{message}");
         }
         assert_eq!(read_cloud(&folder.path().join("none.ply")).err().unwrap().kind(), ErrorKind::Io);
+    }
+
+    #[test]
+    fn outputs_are_none_of_the_inputs() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("in.ply"), "a cloud").unwrap();
+        std::fs::create_dir(path("sub")).unwrap();
+        let check = |outputs: &[&str]| {
+            let outputs: Vec<PathBuf> = outputs.iter().map(|name| path(name)).collect();
+            check_outputs([&path("in.ply"), &path("none")], &outputs).map_err(|e| e.to_string())
+        };
+        assert_eq!(check(&["out.ply", "sub/out.ply", "out.png"]), Ok(()));
+        for (outputs, why) in [
+            (&["in.ply"][..], "input"),
+            (&["out.ply", "sub/../in.ply"], "input"),
+            (&["out.ply", "sub/../out.ply"], "two outputs"),
+            (&["sub"], "a folder"),
+            (&["nowhere/out.ply"], "no folder"),
+        ] {
+            let message = check(outputs).unwrap_err();
+            assert!(message.contains(why), "{outputs:?}: {message}");
+        }
+        let null = PathBuf::from("/dev/null");
+        assert!(!null.exists() || check_outputs([&path("in.ply")], [&null, &null]).is_ok());
     }
 
     #[test]
