@@ -7,8 +7,8 @@ mod support;
 use openvocab3d::ErrorKind;
 use openvocab3d::backend::{Control, FeatureSpace, Representative};
 use openvocab3d::cloud::{Axes, Cloud, Frame, GridOrigin, StridedView};
-use openvocab3d::model::{Embeddings, InputFeatures, Label, Model, Vocabulary};
-use openvocab3d::pipeline::{Augmentation, SegmentOptions, Segmentation};
+use openvocab3d::model::{Embeddings, InputFeatures, Label, Model, Other, Vocabulary};
+use openvocab3d::pipeline::{Augmentation, Ballot, SegmentOptions, Segmentation, Vote};
 use openvocab3d::plan::Similarity;
 use openvocab3d::session::Session;
 use std::collections::HashMap;
@@ -330,6 +330,38 @@ fn augmented_passes() {
     let a = run(5, 7, published.rotation, published.scale);
     assert_eq!(a, run(5, 7, published.rotation, published.scale), "the same seed");
     assert_ne!(a.scores, run(5, 8, published.rotation, published.scale).scores, "another seed");
+}
+
+/// The means by hand, in a run and in a query.
+#[test]
+fn superpoints_fall_back_by_their_mean_score() {
+    let model = model(&params(24), InputFeatures::Ones);
+    let (points, labels) = (surface_points(25, 300)[..300].to_vec(), vocabulary().len());
+    let ids: Vec<i64> = (0..300).map(|point| point / 6).collect();
+    let cloud = Cloud { superpoints: Some(StridedView::packed_i64(&ids)), ..Cloud::from_xyz(&points) };
+    let mut session = ready(&model, 2);
+    let plain = segment(&mut session, &cloud, &SegmentOptions { logits: true, ..SegmentOptions::default() });
+    let best = |superpoint: &[i32]| {
+        let score = |voxel: i32, label: usize| f64::from(plain.logits[voxel as usize * labels + label]);
+        let mean = |label| superpoint.iter().map(|&v| score(v, label)).sum::<f64>() / superpoint.len() as f64;
+        (0..labels).map(|label| (label, mean(label))).max_by(|a, b| a.1.total_cmp(&b.1)).unwrap()
+    };
+    let best: Vec<(usize, f64)> = plain.voxel_of_point.chunks(6).map(best).collect();
+    let mut means: Vec<f64> = best.iter().map(|best| best.1).collect();
+    means.sort_by(f64::total_cmp);
+    let other = Other { label: 4, threshold: ((means[24] + means[25]) / 2.0) as f32 };
+    let want = best.iter().map(|(label, mean)| if *mean < f64::from(other.threshold) { 4 } else { *label as i32 });
+    let want: Vec<i32> = want.flat_map(|label| [label; 6]).collect();
+
+    let asked = Arc::new(Vocabulary::clone(&vocabulary()).with_other(Some(other)).unwrap());
+    session.set_vocabulary(asked.clone()).unwrap();
+    let vote = Some(Vote { ballot: Ballot::Scores, by_margin: false });
+    let options = SegmentOptions { vote, keep_trunk: true, ..SegmentOptions::default() };
+    let mut run = session.segment(&[cloud], &options, Control::default()).unwrap();
+    let (voted, kept) = (run.clouds.remove(0), run.kept.remove(0));
+    assert_eq!(voted.labels[..], want);
+    let answer = session.query(&kept, &voted.voxel_of_point, asked, &options, Control::default()).unwrap();
+    assert_eq!(answer.labels[..], want);
 }
 
 /// Whatever a budget refuses is refused before it is held, and what is held between calls keeps within it, too.

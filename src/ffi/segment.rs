@@ -99,7 +99,8 @@ pub struct ov3d_segment_desc {
     /// memory budget does not count what superpoints take.
     pub superpoints: *const ov3d_superpoint_desc,
     /// `OV3D_VOTE_NONE` (default), `OV3D_VOTE_LABELS` or `OV3D_VOTE_SCORES`. Ties go to the smaller label; points without
-    /// superpoint keep theirs. Scores and `top_labels` stay each point's own.
+    /// superpoint keep theirs. By scores, a superpoint whose best mean score is below the vocabulary's `other_threshold`
+    /// gets its `other_label`. Scores and `top_labels` stay each point's own.
     pub vote: i32,
     /// `OV3D_VOTE_WEIGHT_ONE` (default) or `OV3D_VOTE_WEIGHT_MARGIN`.
     pub vote_weight: i32,
