@@ -113,6 +113,8 @@ fn a_device_gets_the_nearest_cubin_of_its_major_or_the_newest_ptx() {
         assert_eq!(pick(device, 12000), want, "{device:?}");
         assert_eq!(images.run_on(device, 12000), want.is_some(), "{device:?}");
     }
+    let suiting: Vec<_> = images.suiting("keys", (8, 6), 12000).map(|image| (image.kind, image.capability)).collect();
+    assert_eq!(suiting, [(Cubin, (8, 6)), (Ptx, (8, 0))], "PTX where the driver refuses the cubin");
     assert_eq!(pick((8, 0), 11080), None, "a driver for CUDA 11");
     assert_eq!(images.pick("none", (8, 0), 12000), None);
     // Cubins of a CUDA 13 compiler under a driver for CUDA 12.
