@@ -11,7 +11,7 @@ mod stand_in;
 mod support;
 
 use openvocab3d::backend::cuda::CudaBackend;
-use openvocab3d::backend::{Backend as _, Control, FeatureSpace};
+use openvocab3d::backend::{Control, FeatureSpace};
 use openvocab3d::cloud::Cloud;
 use openvocab3d::model::{InputFeatures, Model, Vocabulary};
 use openvocab3d::pipeline::{SegmentOptions, Segmentations};
