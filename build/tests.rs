@@ -19,11 +19,19 @@ fn ptx_is_relabelled_unless_it_holds_something_newer() {
         "@!%p1 ld.global.v4.u32 {%r1, %r2, %r3, %r4}, [%rd1]; // later: tcgen05",
         "{ .reg .pred p; setp.ne.b32 p, 0, 1; }",
         "$L__BB0_2:",
+        ".pragma \"nounroll\";",
+        ".shared .align 16 .b8 tile[64];",
         "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%f1,%f2,%f3,%f4}, {%r1,%r2,%r3,%r4}, {%r5,%r6}, {%f1,%f2,%f3,%f4};",
     ];
     for line in known {
         let old = ptx::for_old_drivers(&with(line)).unwrap();
         assert_eq!(old, with(line).replace("8.8", "8.0"), "{line}");
+    }
+    let hint = "\t.pragma \"used_bytes_mask 15\";\n";
+    assert_eq!(ptx::for_old_drivers(&with(&format!("{hint}ret;"))).unwrap(), with("ret;").replace("8.8", "8.0"));
+    for line in [".blocksareclusters", ".pragma \"enable_smem_spilling\";", ".extern .attribute(.unified) .func f();"] {
+        let error = ptx::for_old_drivers(&with(line)).unwrap_err();
+        assert!(error.contains("is known to have"), "{error}");
     }
     for line in
         ["clusterlaunchcontrol.try_cancel.async [a];", "ld.global.b128 %rq1, [%rd1];", "@%p1 add.f32x2 a, b, c;"]
@@ -105,6 +113,8 @@ fn a_device_gets_the_nearest_cubin_of_its_major_or_the_newest_ptx() {
         assert_eq!(pick(device, 12000), want, "{device:?}");
         assert_eq!(images.run_on(device, 12000), want.is_some(), "{device:?}");
     }
+    let suiting: Vec<_> = images.suiting("keys", (8, 6), 12000).map(|image| (image.kind, image.capability)).collect();
+    assert_eq!(suiting, [(Cubin, (8, 6)), (Ptx, (8, 0))], "PTX where the driver refuses the cubin");
     assert_eq!(pick((8, 0), 11080), None, "a driver for CUDA 11");
     assert_eq!(images.pick("none", (8, 0), 12000), None);
     // Cubins of a CUDA 13 compiler under a driver for CUDA 12.

@@ -107,11 +107,15 @@ impl Arena {
         blocks.peak = blocks.in_use;
     }
 
-    /// Lets [`Self::with_capacity`] and what is built on it take at most so many bytes from now on; `None` ends that.
+    /// Lets [`Self::with_capacity`] and what is built on it take at most so many bytes from now on; `None` ends that. Blocks
+    /// that lie idle go back if there are more bytes of them.
     pub fn set_budget(&self, bytes: Option<u64>) {
         if let Some(blocks) = &self.0 {
             let mut blocks = blocks.lock();
             blocks.budget = bytes.map(|bytes| Budget { bytes, before: blocks.asked });
+            if bytes.is_some_and(|bytes| blocks.free > bytes) {
+                blocks.give_all_back();
+            }
         }
     }
 
@@ -297,9 +301,11 @@ mod tests {
     #[test]
     fn a_budget_holds_from_where_it_is_set() {
         let arena = Arena::keeping();
+        drop(arena.filled(10_000, 0_u8, "a large frame").unwrap());
         let earlier = arena.filled(1000, 0_u8, "a result").unwrap();
         arena.set_budget(Some(500));
         let half = arena.filled(250, 0_u8, "numbers").unwrap();
+        assert!(arena.held_bytes() < 1500, "nothing lies idle");
         let error = arena.filled(251, 0_u8, "numbers").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Budget);
         assert!(error.to_string().contains("501 bytes") && error.to_string().contains("500"), "{error}");

@@ -12,11 +12,13 @@ mod support;
 
 use openvocab3d::backend::cuda::CudaBackend;
 use openvocab3d::backend::{Control, FeatureSpace};
-use openvocab3d::model::{InputFeatures, Model};
+use openvocab3d::cloud::Cloud;
+use openvocab3d::model::{InputFeatures, Model, Vocabulary};
+use openvocab3d::pipeline::{SegmentOptions, Segmentations};
 use openvocab3d::session::Session;
 use openvocab3d::{ErrorKind, Result};
 use std::sync::Arc;
-use support::generate::{random_params, surface_coordinates};
+use support::generate::{random_features, random_params, surface_coordinates, surface_points};
 use support::library::{best, model, session};
 use support::oracle::Coordinate;
 
@@ -103,6 +105,88 @@ fn a_fault_on_the_device_is_a_status_of_every_later_call() {
         }
         let cpu = features(&mut session(&model, best(), 2), &rows).unwrap();
         assert!(want.iter().zip(&cpu).all(|(a, b)| (a - b).abs() < 0.1));
+    });
+}
+
+/// Device and host together, refused or accepted, for clouds whose results are copied to the host.
+#[test]
+fn budgets_hold_for_clouds_and_queries() {
+    emulated::on_one_emulator("budgets_hold_for_clouds_and_queries", &[], || {
+        let model = small();
+        let names = ["a", "b", "c", "d", "e"];
+        let vocabulary = Vocabulary::from_embeddings(&names, &random_features(5, names.len(), 24), 24, "custom-24");
+        let vocabulary = Arc::new(vocabulary.unwrap());
+        let ready = || {
+            let mut session = on_device(&model).unwrap();
+            session.set_vocabulary(vocabulary.clone()).unwrap();
+            session
+        };
+        let points = surface_points(30, 600);
+        let clouds = [Cloud::from_xyz(&points), Cloud::from_xyz(&points[..100])];
+        let options = SegmentOptions { keep_trunk: true, logits: true, top_k: 2, ..SegmentOptions::default() };
+        let segment =
+            |session: &mut Session, clouds: &[Cloud<'_>]| session.segment(clouds, &options, Control::default());
+        let labels = |run: &Segmentations| run.clouds.iter().map(|cloud| cloud.labels.to_vec()).collect::<Vec<_>>();
+        // Blocks on the host are up to a quarter larger than what was asked for, the smallest to a cache line.
+        let within = |session: &Session, budget: u64| {
+            let (held, host) = (session.backend().held_bytes(), session.backend().arena().held_bytes());
+            assert!(held <= budget + host / 4 + 4096, "{held} bytes held of {budget}, {host} of them on the host");
+        };
+        let mut session = ready();
+        let want = labels(&segment(&mut session, &clouds).unwrap());
+        let needed = session.memory().last_bytes;
+
+        let mut small = ready();
+        for share in [1, 2, 4, 8, 12, 16, 19] {
+            let budget = needed * share / 20;
+            small.set_memory_budget(Some(budget));
+            let error = segment(&mut small, &clouds).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Budget, "{error}");
+            assert!(error.to_string().contains(&format!("memory_budget is {budget}")), "{error}");
+            within(&small, budget);
+        }
+        // One that has grown under its budget, and one that held more before.
+        let large: Vec<_> = (0..6).flat_map(|_| points.iter().copied()).collect();
+        drop(segment(&mut session, &[Cloud::from_xyz(&large)]).unwrap());
+        for session in [&mut small, &mut session] {
+            session.set_memory_budget(Some(needed - 1));
+            assert_eq!(segment(session, &clouds).unwrap_err().kind(), ErrorKind::Budget);
+            session.set_memory_budget(Some(needed));
+            let run = segment(session, &clouds).unwrap();
+            assert_eq!(labels(&run), want);
+            assert_eq!(session.memory().last_bytes, needed);
+            within(session, needed);
+            drop(segment(session, &clouds[1..]).unwrap());
+            within(session, needed);
+            let query = |session: &mut Session| {
+                let voxels = &run.clouds[0].voxel_of_point;
+                let answer = session.query(&run.kept[0], voxels, vocabulary.clone(), &options, Control::default());
+                answer.map(|answer| answer.labels.to_vec())
+            };
+            session.set_memory_budget(Some(1000));
+            let error = query(session).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Budget);
+            assert!(error.to_string().contains("memory_budget is 1000"), "{error}");
+            session.set_memory_budget(Some(needed));
+            assert_eq!(query(session).unwrap(), want[0]);
+            session.set_memory_budget(None);
+            assert_eq!(query(session).unwrap(), want[0]);
+        }
+    });
+}
+
+/// CUDA_ERROR_NO_BINARY_FOR_GPU for two cubins: their kernels come from PTX. Where PTX fails too, there is no session.
+#[test]
+fn a_refused_cubin_gives_way_to_ptx() {
+    let name = "a_refused_cubin_gives_way_to_ptx";
+    let failing = [1, 3, 12, 13].map(|call| format!("cuModuleLoadData:{call}=209")).join(",");
+    emulated::on_one_emulator(name, &[("OV_EMU_FAIL", &failing)], || {
+        let (model, rows) = (small(), surface_coordinates(2, 200));
+        let got = features(&mut on_device(&model).unwrap(), &rows).unwrap();
+        let want = features(&mut session(&model, best(), 2), &rows).unwrap();
+        assert!(got.iter().zip(&want).all(|(a, b)| (a - b).abs() < 0.1));
+        let error = on_device(&model).unwrap_err();
+        assert!(error.to_string().contains("CUDA_ERROR_NO_BINARY_FOR_GPU"), "{error}");
     });
 }
 

@@ -66,6 +66,32 @@ impl Job<'_> {
     pub(super) fn check_budget(&self, needed: u64) -> Result<()> {
         self.memory_budget.map_or(Ok(()), |budget| over_budget(needed, budget))
     }
+
+    /// Values per voxel of the features asked for.
+    pub(super) fn feature_dim(&self) -> usize {
+        match self.features {
+            None => 0,
+            Some(FeatureSpace::Trunk) => self.plan.tensor(self.plan.trunk).channels,
+            Some(FeatureSpace::Text) => self.plan.head.text_dim(),
+        }
+    }
+
+    /// Bytes on the host of what is told of `voxels` voxels and `points` points: [`voxel_bytes`], scores and features.
+    pub(super) fn result_bytes(&self, voxels: u64, points: u64) -> u64 {
+        voxel_bytes(voxels, points) + self.output_bytes(voxels, points)
+    }
+
+    /// Bytes of the scores and features on the host.
+    pub(super) fn output_bytes(&self, voxels: u64, points: u64) -> u64 {
+        let scores = self.scores.as_ref().map_or(0, |request| request.result_bytes(voxels, points));
+        // FP32 twice, then FP16.
+        scores + voxels * self.feature_dim() as u64 * 10
+    }
+}
+
+/// Bytes of keys, starts, points by voxel and the voxel of each point.
+pub(super) fn voxel_bytes(voxels: u64, points: u64) -> u64 {
+    voxels * 12 + 4 + points * 8
 }
 
 /// Scores for the voxels of one cloud of a finished run.
@@ -182,6 +208,19 @@ pub struct ScoreRequest<'a> {
     pub logits: bool,
     /// Whether to return the prompt scores of every voxel (before grouping and softmax; cosine applied).
     pub prompt_scores: bool,
+}
+
+impl ScoreRequest<'_> {
+    /// Bytes on the host of the scores of `voxels` voxels and `points` points. They count twice: as the run gives them and
+    /// as each cloud's own.
+    pub(super) fn result_bytes(&self, voxels: u64, points: u64) -> u64 {
+        let (k, labels) = (self.top_k as u64, self.scoring.labels as u64);
+        let prompts = self.scoring.label_of_prompt.len() as u64;
+        let repeats = u64::from(self.prompt_scores) * prompts * 4;
+        let per_voxel = 8 * k + u64::from(self.logits) * labels * 8 + repeats + 12;
+        // Labels and scores twice, the voxel of each point, and with repeats the sums.
+        voxels * per_voxel + points * (16 * k + 4 + repeats)
+    }
 }
 
 /// Progress and cancellation of a run.

@@ -18,5 +18,5 @@ pub use key::{BATCH_LIMIT, Voxel, decode, encode};
 pub use levels::{Level, Levels};
 pub use neighbours::Neighbours;
 pub use offsets::kernel_offsets;
-pub(crate) use voxels::coordinate_keys;
 pub use voxels::{NO_VOXEL, Voxels, from_coordinates};
+pub(crate) use voxels::{check_count, coordinate_keys};

@@ -94,7 +94,7 @@ impl Voxels {
 }
 
 /// Row numbers must fit the int32 that results use.
-fn check_count(count: usize) -> Result<()> {
+pub(crate) fn check_count(count: usize) -> Result<()> {
     match i32::try_from(count) {
         Ok(_) => Ok(()),
         Err(_) => Err(Error::new(

@@ -8,6 +8,7 @@ use super::layout::Layout;
 use super::linear::block_len;
 use super::prepared::PreparedNetwork;
 use super::tensor::Workers;
+use crate::backend::job::voxel_bytes;
 use crate::backend::{FeatureSpace, Job, Precision};
 use crate::plan::{Step, TensorId};
 use crate::sparse::{Levels, Voxels};
@@ -30,27 +31,11 @@ pub(super) fn working_bytes(
 ) -> u64 {
     let levels = &coordinates.levels;
     let points = voxels.voxel_of_point.len() as u64;
-    let (count, plan) = (voxels.len() as u64, job.plan);
-    // Keys, starts, points by voxel, voxel of each point.
-    let base = count * 12 + points * 8 + levels.bytes();
+    let count = voxels.len() as u64;
+    let base = voxel_bytes(count, points) + levels.bytes();
     let maps: u64 = coordinates.kernel_maps.iter().map(|(_, map)| map.bytes()).sum();
-    let outputs = job.scores.as_ref().map_or(0, |request| {
-        let (k, labels) = (request.top_k as u64, request.scoring.labels as u64);
-        let prompts = request.scoring.label_of_prompt.len() as u64;
-        let repeats = u64::from(request.prompt_scores) * prompts * 4;
-        let per_voxel = 8 * k + u64::from(request.logits) * labels * 8 + repeats + 12;
-        // Labels and scores twice, the voxel of each point, and with repeats the sums.
-        count * per_voxel + points * (16 * k + 4 + repeats)
-    });
-    let feature_dim = match job.features {
-        None => 0,
-        Some(FeatureSpace::Trunk) => plan.tensor(plan.trunk).channels,
-        Some(FeatureSpace::Text) => plan.head.text_dim(),
-    };
-    // FP32 twice, then FP16.
-    let features = count * feature_dim as u64 * 10;
     let sums = 4 * (workers.threads() * worker_len(job, &coordinates.levels, network)) as u64;
-    let run = base + sums + layout.bytes() + maps.max(outputs + features);
+    let run = base + sums + layout.bytes() + maps.max(job.output_bytes(count, points));
     run.max(voxelise_bytes(voxels.voxel_of_point.len()))
 }
 

@@ -1,9 +1,10 @@
 //! The backend of one session on one CUDA device.
 
 use super::context::{Context, Stream};
-use super::execute::{self, DeviceMemory, Target};
+use super::execute::{self, Target};
 use super::head::DeviceHead;
 use super::kernels::Kernels;
+use super::memory::DeviceMemory;
 use super::profile::{KernelTime, Profile};
 use crate::arena::Arena;
 use crate::backend::pool::Pool;
@@ -71,8 +72,8 @@ impl CudaBackend {
         Target { ordinal: *ordinal, kernels, stream, arena, profile }
     }
 
-    /// Calls `run` with the session's memory.
-    fn with_memory<T>(&self, run: impl FnOnce(&mut DeviceMemory) -> Result<T>) -> Result<T> {
+    /// Calls `run` with the session's memory and `budget` for it.
+    fn with_memory<T>(&self, budget: Option<u64>, run: impl FnOnce(&mut DeviceMemory) -> Result<T>) -> Result<T> {
         // Once for the whole run: the calls within find the context current.
         let _entered = self.stream.context().enter()?;
         let kept = self.memory.lock().take();
@@ -80,7 +81,13 @@ impl CudaBackend {
             Some(memory) => memory,
             None => DeviceMemory::new(&self.stream)?,
         };
+        self.arena.set_budget(budget);
         let result = run(&mut memory);
+        self.arena.set_budget(None);
+        if result.is_err() {
+            // Launches may still be queued; their kernels and memory must outlive them. The first error is the one to tell.
+            let _ = self.stream.synchronize();
+        }
         *self.memory.lock() = Some(memory);
         self.arena.trim();
         result
@@ -94,7 +101,8 @@ impl Backend for CudaBackend {
 
     fn execute(&self, job: &Job<'_>) -> Result<Outcome> {
         let profile = self.profiling.load(Ordering::Relaxed).then(Profile::default);
-        let outcome = self.with_memory(|memory| execute::execute(self.target(profile.as_ref()), job, memory))?;
+        let outcome =
+            self.with_memory(job.memory_budget, |memory| execute::execute(self.target(profile.as_ref()), job, memory))?;
         if let Some(profile) = profile {
             *self.kernel_times.lock() = profile.kernels(&outcome.stages)?;
         }
@@ -102,7 +110,7 @@ impl Backend for CudaBackend {
     }
 
     fn query(&self, query: &Query<'_>) -> Result<Scores> {
-        self.with_memory(|memory| execute::query(self.target(None), query, memory))
+        self.with_memory(query.memory_budget, |memory| execute::query(self.target(None), query, memory))
     }
 
     fn spawn(&self, task: Box<dyn FnOnce() + Send>) {
@@ -118,7 +126,7 @@ impl Backend for CudaBackend {
     }
 
     fn held_bytes(&self) -> u64 {
-        self.memory.lock().as_ref().map_or(0, DeviceMemory::bytes) + self.arena.held_bytes()
+        self.memory.lock().as_ref().map_or(0, |memory| memory.regions.bytes()) + self.arena.held_bytes()
     }
 
     fn threads(&self) -> usize {

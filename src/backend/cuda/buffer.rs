@@ -230,9 +230,14 @@ impl RegionPlan {
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
+
+    /// An eighth more, so that frames which differ a little need no new memory.
+    pub(super) fn roomy(&self) -> usize {
+        self.bytes.saturating_add(self.bytes / 8)
+    }
 }
 
-/// Memory of a session that is kept from run to run and grows only.
+/// Memory of a session that is kept from run to run and, without a budget, grows only.
 #[derive(Debug)]
 pub(super) struct Region {
     memory: Buffer<u8>,
@@ -248,16 +253,23 @@ impl Region {
         self.memory.bytes()
     }
 
-    /// Makes room for `plan`, an eighth more where that can be had, so that frames which differ a little need no new memory.
-    /// Nothing of what the region held before is kept when it grows.
-    pub(super) fn hold(&mut self, plan: &RegionPlan, what: &str) -> Result<()> {
-        if plan.bytes > self.memory.len() {
+    /// Makes room for `plan`: [`RegionPlan::roomy`] where that can be had, but no more than `most` bytes unless the plan
+    /// itself has more; what was held beyond `most` goes back. Nothing of what the region held before is kept then.
+    pub(super) fn hold(&mut self, plan: &RegionPlan, most: Option<u64>, what: &str) -> Result<()> {
+        let most = most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX)).max(plan.bytes);
+        if plan.bytes > self.memory.len() || self.memory.len() > most {
             let context = self.memory.context.clone();
             // First away with the old: both together may not fit.
-            self.memory = Buffer::new(&context, 0, what)?;
-            let roomy = plan.bytes.saturating_add(plan.bytes / 8);
+            self.release()?;
+            let roomy = plan.roomy().min(most);
             self.memory = Buffer::new(&context, roomy, what).or_else(|_| Buffer::new(&context, plan.bytes, what))?;
         }
+        Ok(())
+    }
+
+    /// Gives everything back.
+    pub(super) fn release(&mut self) -> Result<()> {
+        self.memory = Buffer::new(&self.memory.context, 0, "no memory")?;
         Ok(())
     }
 

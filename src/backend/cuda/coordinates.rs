@@ -10,7 +10,7 @@ use crate::arena::{Arena, Buffer, nothing};
 use crate::backend::Input;
 use crate::cloud::Cloud;
 use crate::error::{Error, Result, filled};
-use crate::sparse::{BATCH_LIMIT, Voxels, coordinate_keys};
+use crate::sparse::{BATCH_LIMIT, Voxels, check_count, coordinate_keys};
 use bytemuck::{Pod, Zeroable};
 
 /// Most levels, the two of blocks included.
@@ -59,6 +59,9 @@ pub(super) struct Points {
     pub(super) finite: usize,
     /// Per cloud, what to add to a cell for the coordinate callers see.
     pub(super) origins: Buffer<[i64; 3]>,
+    /// Bytes of device memory that they have, and bytes on the host that sorting them took beside.
+    pub(super) device_bytes: u64,
+    pub(super) host_bytes: u64,
     /// Voxels per level.
     pub(super) counts: Counts,
     /// Levels counted, those of blocks included.
@@ -107,6 +110,8 @@ impl PointSlots {
             count,
             finite: 0,
             origins: nothing(),
+            device_bytes: 0,
+            host_bytes: 0,
             counts: [0; MAX_LEVELS],
             levels,
             sort: self.sort.place(region)?,
@@ -120,11 +125,12 @@ impl PointSlots {
 }
 
 impl Points {
-    /// Sorts the points of `input` by voxel and counts the voxels of `levels` levels and of the two above. Waits for the
-    /// device: what follows is sized by the counts.
-    pub(super) fn sorted(
+    /// Sorts the points of `input` by voxel and counts the voxels of `levels` levels and of the two above, in the region that
+    /// `hold` gives for a plan and the bytes that are needed on the host beside it. Waits for the device: what follows is
+    /// sized by the counts.
+    pub(super) fn sorted<'r>(
         queue: Queue<'_>,
-        region: &mut Region,
+        hold: impl FnOnce(&RegionPlan, u64) -> Result<&'r Region>,
         input: &Input<'_>,
         levels: usize,
         arena: &Arena,
@@ -136,15 +142,15 @@ impl Points {
         match *input {
             Input::Clouds { clouds, voxel_size, grid_origin, ref rotation_scale, .. } => {
                 let lattice = Lattice { voxel_size, origin: grid_origin, rotation_scale: rotation_scale.as_ref() };
-                Self::of_clouds(queue, region, clouds, lattice, (levels as u32, arena))
+                Self::of_clouds(queue, hold, clouds, lattice, (levels as u32, arena))
             }
-            Input::Coordinates { rows, .. } => Self::of_coordinates(queue, region, rows, (levels as u32, arena)),
+            Input::Coordinates { rows, .. } => Self::of_coordinates(queue, hold, rows, (levels as u32, arena)),
         }
     }
 
-    fn of_clouds(
+    fn of_clouds<'r>(
         queue: Queue<'_>,
-        region: &mut Region,
+        hold: impl FnOnce(&RegionPlan, u64) -> Result<&'r Region>,
         clouds: &[Cloud<'_>],
         lattice: Lattice<'_>,
         (levels, arena): (u32, &Arena),
@@ -154,13 +160,16 @@ impl Points {
             return Err(Error::argument(message));
         }
         let count: usize = clouds.iter().map(Cloud::len).sum();
+        check_count(count)?;
         let packed = clouds.iter().map(|cloud| Packed::new(&cloud.positions)).collect::<Result<Vec<_>>>()?;
         let mut plan = RegionPlan::default();
         let slots = PointSlots::plan(count, &mut plan)?;
         let positions = packed.iter().map(|rows| plan.reserve::<u8>(rows.bytes().len())).collect::<Result<Vec<_>>>()?;
         let (places, bounds) = (plan.reserve::<Placement>(clouds.len())?, plan.reserve::<Bounds>(clouds.len())?);
-        region.hold(&plan, "the points")?;
+        let copied = packed.iter().map(Packed::copied_bytes).sum::<usize>() as u64;
+        let region = hold(&plan, copied)?;
         let mut points = slots.place(region, count, levels)?;
+        (points.device_bytes, points.host_bytes) = (plan.roomy() as u64, copied);
         let mut placements = Vec::new();
         let mut first = 0;
         for (batch, (cloud, rows)) in clouds.iter().zip(&packed).enumerate() {
@@ -200,17 +209,20 @@ impl Points {
         Ok(points)
     }
 
-    fn of_coordinates(
+    fn of_coordinates<'r>(
         queue: Queue<'_>,
-        region: &mut Region,
+        hold: impl FnOnce(&RegionPlan, u64) -> Result<&'r Region>,
         rows: &[[i32; 4]],
         (levels, arena): (u32, &Arena),
     ) -> Result<Self> {
         let keyed = coordinate_keys(rows, arena)?;
         let mut plan = RegionPlan::default();
         let slots = PointSlots::plan(rows.len(), &mut plan)?;
-        region.hold(&plan, "the coordinates")?;
+        // Keys with numbers, then each by itself.
+        let host = rows.len() as u64 * (16 + 12);
+        let region = hold(&plan, host)?;
         let mut points = slots.place(region, rows.len(), levels)?;
+        (points.device_bytes, points.host_bytes) = (plan.roomy() as u64, host);
         let keys = arena.collected(keyed.iter().map(|&(key, _)| key), "the keys of the coordinates")?;
         let numbers = arena.collected(keyed.iter().map(|&(_, row)| row), "the numbers of the coordinates")?;
         let differing = keys.iter().fold(0, |bits, key| bits | (key ^ keys[0]));

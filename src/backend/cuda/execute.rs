@@ -2,12 +2,13 @@
 
 use super::buffer::{Buffer, Region, RegionPlan, Slot, Span};
 use super::clock::Clock;
-use super::context::{Event, Stream};
+use super::context::Stream;
 use super::convolution::Operands;
 use super::coordinates::{Counts, LevelArrays, LevelSlots, Points, point_bytes};
 use super::head::{DeviceLinear, FeatureSlots, HeadRun, ScoreSlots, TrunkView, head_of, trunk_features};
 use super::kernels::{Kernels, Queue};
 use super::maps::{MapSlots, Maps};
+use super::memory::{DeviceMemory, host_bytes};
 use super::prepared::{DeviceNetwork, DeviceStep};
 use super::profile::Profile;
 use super::stem::{enqueue_voxel_features, point_features};
@@ -18,28 +19,6 @@ use crate::error::{Error, ErrorKind, Result, filled};
 use crate::plan::{Plan, TensorId};
 use half::f16;
 use std::sync::Arc;
-
-/// A session's memory on the device, kept from run to run.
-#[derive(Debug)]
-pub(super) struct DeviceMemory {
-    /// What is sized by the points.
-    points: Region,
-    /// What is sized by the voxels.
-    voxels: Region,
-    events: Vec<Event>,
-}
-
-impl DeviceMemory {
-    pub(super) fn new(stream: &Stream) -> Result<Self> {
-        let region = || Region::new(stream.context());
-        Ok(Self { points: region()?, voxels: region()?, events: Vec::new() })
-    }
-
-    /// Bytes held.
-    pub(super) fn bytes(&self) -> u64 {
-        (self.points.bytes() + self.voxels.bytes()) as u64
-    }
-}
 
 /// A run's trunk that outlives it.
 #[derive(Debug)]
@@ -84,6 +63,7 @@ struct VoxelSlots {
 /// Runs `job`.
 pub(super) fn execute(target: Target<'_>, job: &Job<'_>, memory: &mut DeviceMemory) -> Result<Outcome> {
     let (plan, queue, cancel) = (job.plan, target.queue(), job.control.cancel);
+    let DeviceMemory { regions, events } = memory;
     let planned = plan.steps.len() + 3 + usize::from(job.scores.is_some()) + usize::from(job.features.is_some());
     let (ordinal, arena) = (u64::from(target.ordinal), target.arena);
     let network =
@@ -96,17 +76,24 @@ pub(super) fn execute(target: Target<'_>, job: &Job<'_>, memory: &mut DeviceMemo
         _ => None,
     };
     let [quantise, levels_stage, maps_stage, head_stage, features_stage] = &*STAGES;
-    let mut clock = Clock::start(queue, job.control, &mut memory.events, planned)?;
+    let mut clock = Clock::start(queue, job.control, events, planned)?;
 
+    let budget = job.memory_budget;
     job.check_budget(point_bytes(job.input.points())? as u64)?;
-    let points = Points::sorted(queue, &mut memory.points, &job.input, plan.levels, arena)?;
+    let points =
+        Points::sorted(queue, |plan, host| regions.hold_points(plan, host, budget), &job.input, plan.levels, arena)?;
     clock.note_voxels(points.voxels());
     clock.lap(quantise)?;
     let (slots, needed) = voxel_slots(target, job, &network, text.as_deref(), &points)?;
-    let working_bytes = (point_bytes(points.count)? + needed.bytes()) as u64;
+    let trunk_len = if job.keep_trunk { points.voxels() * stride_of(plan.tensor(plan.trunk).channels) } else { 0 };
+    let elsewhere = host_bytes(job, &points, planned) + (trunk_len * size_of::<f16>()) as u64;
+    let working_bytes = points.device_bytes + (needed.bytes() as u64 + elsewhere).max(points.host_bytes);
     job.check_budget(working_bytes)?;
-    let region = &mut memory.voxels;
-    region.hold(&needed, "the voxels")?;
+    regions.hold_voxels(&needed, elsewhere, budget)?;
+    // What follows on the host is in the formula; blocks of earlier runs go back where they stand in its way.
+    let on_device = regions.bytes() + (trunk_len * size_of::<f16>()) as u64;
+    arena.set_budget(budget.map(|budget| budget.saturating_sub(on_device)));
+    let region = regions.voxels();
     let levels = LevelArrays::written(queue, &points, &slots.levels, region)?;
     clock.lap(levels_stage)?;
     let maps = Maps::written(queue, &levels, &slots.maps, region)?;
@@ -115,7 +102,7 @@ pub(super) fn execute(target: Target<'_>, job: &Job<'_>, memory: &mut DeviceMemo
     let kept = match job.keep_trunk {
         true => {
             let channels = plan.tensor(plan.trunk).channels;
-            let features = Buffer::new(target.stream.context(), points.voxels() * stride_of(channels), "the trunk")?;
+            let features = Buffer::new(target.stream.context(), trunk_len, "the trunk")?;
             Some(KeptTrunk { ordinal: target.ordinal, features, rows: points.voxels(), channels })
         }
         false => None,
@@ -292,12 +279,15 @@ pub(super) fn query(target: Target<'_>, query: &Query<'_>, memory: &mut DeviceMe
     let points = query.voxel_of_point.len();
     let slots = ScoreSlots::plan(head, request, trunk.rows, points, &mut region)?;
     let voxels = region.reserve::<u32>(points)?;
-    memory.voxels.hold(&region, "the scores")?;
-    let voxels = memory.voxels.span(voxels)?;
+    let (arena, budget) = (target.arena, query.memory_budget);
+    let host = request.result_bytes(trunk.rows as u64, points as u64);
+    memory.regions.hold_scores(&region, host, budget)?;
+    arena.set_budget(budget.map(|budget| budget.saturating_sub(memory.regions.bytes())));
+    let region = memory.regions.voxels();
+    let voxels = region.span(voxels)?;
     voxels.upload(bytemuck::cast_slice(query.voxel_of_point), queue.stream)?;
     let cancel = query.control.cancel;
-    let arena = target.arena;
-    let run = HeadRun { queue, region: &memory.voxels, slots: &slots, head, request, trunk, cancel, arena };
+    let run = HeadRun { queue, region, slots: &slots, head, request, trunk, cancel, arena };
     let scores = run.score(voxels)?;
     query.control.report(1.0)?;
     Ok(scores)

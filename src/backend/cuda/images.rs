@@ -71,9 +71,9 @@ impl<'a> Images<'a> {
         self.images.iter()
     }
 
-    /// The image of `module` for a device of `capability` under a driver of `driver` (1000 times CUDA's major plus ten
-    /// times its minor): the cubin of the same major with the highest minor that the device has, else the newest PTX.
-    pub fn pick(&self, module: &str, capability: Capability, driver: u32) -> Option<&Image<'a>> {
+    /// The images of `module` for a device of `capability` under a driver of `driver` (1000 times CUDA's major plus ten
+    /// times its minor), best first: the cubin of the same major with the highest minor that the device has, the newest PTX.
+    pub fn suiting(&self, module: &str, capability: Capability, driver: u32) -> impl Iterator<Item = &Image<'a>> {
         let of_module = || self.images.iter().filter(|image| image.module == module);
         let runs = |image: &&Image<'_>| match image.kind {
             ImageKind::Cubin => {
@@ -82,7 +82,12 @@ impl<'a> Images<'a> {
             ImageKind::Ptx => driver >= OLDEST_DRIVER && image.capability <= capability,
         };
         let best = |kind| of_module().filter(|i| i.kind == kind).filter(runs).max_by_key(|i| i.capability);
-        best(ImageKind::Cubin).or_else(|| best(ImageKind::Ptx))
+        best(ImageKind::Cubin).into_iter().chain(best(ImageKind::Ptx))
+    }
+
+    /// The best of them.
+    pub fn pick(&self, module: &str, capability: Capability, driver: u32) -> Option<&Image<'a>> {
+        self.suiting(module, capability, driver).next()
     }
 
     /// Whether every module has an image for such a device.

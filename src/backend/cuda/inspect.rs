@@ -54,11 +54,12 @@ pub fn coordinate_tables(
     let queue = Queue { kernels: &kernels, stream: &stream, profile: None };
     let (mut first, mut second) = (Region::new(&context)?, Region::new(&context)?);
     let arena = Arena::default();
-    let points = Points::sorted(queue, &mut first, input, levels, &arena)?;
+    let points =
+        Points::sorted(queue, |plan, _| first.hold(plan, None, "the points").map(|()| &first), input, levels, &arena)?;
     let mut plan = RegionPlan::default();
     let level_slots = LevelSlots::plan(&points.counts, &mut plan)?;
     let map_slots = MapSlots::plan(geometries.iter().copied(), &points.counts, &mut plan)?;
-    second.hold(&plan, "the voxels")?;
+    second.hold(&plan, None, "the voxels")?;
     let arrays = LevelArrays::written(queue, &points, &level_slots, &second)?;
     let maps = Maps::written(queue, &arrays, &map_slots, &second)?;
 

@@ -5,7 +5,7 @@ use super::convolution::shared_bytes;
 use super::images::Images;
 use super::module::{Argument, Function, Grid, Module};
 use super::profile::Profile;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use std::sync::Arc;
 
 /// Threads of a block of every kernel that gives a thread to an item.
@@ -141,9 +141,33 @@ pub(super) fn blocks_for(items: usize) -> Result<u32> {
     tiles_for(items, THREADS as usize)
 }
 
-/// Blocks of `tile` items each.
+/// Blocks of `tile` items each. Kernels number items in 32 bits.
 pub(super) fn tiles_for(items: usize, tile: usize) -> Result<u32> {
+    let blocks = u32::try_from(items).ok().map(|items| items.div_ceil(tile as u32));
     // The limit of a grid along x.
-    let blocks = u32::try_from(items.div_ceil(tile)).ok().filter(|&blocks| blocks <= i32::MAX as u32);
-    blocks.ok_or_else(|| Error::internal(format!("{items} items exceed what one launch can cover")))
+    blocks.filter(|&blocks| blocks <= i32::MAX as u32).ok_or_else(|| {
+        let message = format!(
+            "a CUDA kernel would have {items} items, at most {} fit; send fewer points at once or use larger voxels",
+            u32::MAX
+        );
+        Error::new(ErrorKind::OutOfRange, message)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_are_numbered_in_32_bits() {
+        assert_eq!(blocks_for(0).unwrap(), 0);
+        assert_eq!(blocks_for(257).unwrap(), 2);
+        // 27 neighbours of as many voxels as fit.
+        let voxels = u32::MAX as usize / 27;
+        assert_eq!(blocks_for(27 * voxels).unwrap() as usize, (27 * voxels).div_ceil(256));
+        let error = blocks_for(27 * (voxels + 1)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OutOfRange);
+        assert!(error.to_string().contains("fewer points"), "{error}");
+        assert_eq!(tiles_for(u32::MAX as usize, 1).unwrap_err().kind(), ErrorKind::OutOfRange, "the limit of a grid");
+    }
 }

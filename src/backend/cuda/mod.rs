@@ -18,6 +18,7 @@ mod images;
 mod inspect;
 mod kernels;
 mod maps;
+mod memory;
 mod module;
 mod peak;
 mod placement;

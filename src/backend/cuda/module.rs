@@ -2,7 +2,7 @@
 
 use super::context::{Context, Stream};
 use super::driver::check;
-use super::images::Images;
+use super::images::{Image, Images};
 use crate::error::{Error, ErrorKind, Result};
 use bytemuck::Pod;
 use cudarc::driver::sys;
@@ -23,10 +23,11 @@ unsafe impl Send for Module {}
 unsafe impl Sync for Module {}
 
 impl Module {
-    /// Loads `kernels/<name>.cu` in the image that suits the device.
+    /// Loads `kernels/<name>.cu` in the image that suits the device: PTX where the driver refuses the cubin.
     pub fn load(context: &Arc<Context>, images: &Images<'static>, name: &'static str) -> Result<Arc<Self>> {
         let (capability, driver) = (context.capability(), context.driver());
-        let image = images.pick(name, capability, driver).ok_or_else(|| {
+        let mut suiting = images.suiting(name, capability, driver);
+        let first = suiting.next().ok_or_else(|| {
             let (major, minor) = capability;
             let message = format!("this library has no image of '{name}' for compute capability {major}.{minor}");
             Error::new(ErrorKind::Unsupported, message)
@@ -34,7 +35,14 @@ impl Module {
         let _entered = context.enter()?;
         let mut module = std::ptr::null_mut();
         // SAFETY: a whole cubin, or PTX that ends with a NUL: `Images` checked both when it read the container.
-        let loaded = unsafe { sys::cuModuleLoadData(&raw mut module, image.bytes.as_ptr().cast()) };
+        let mut load =
+            |image: &Image<'_>| unsafe { sys::cuModuleLoadData(&raw mut module, image.bytes.as_ptr().cast()) };
+        let mut loaded = load(first);
+        if loaded == sys::CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU
+            && let Some(next) = suiting.next()
+        {
+            loaded = load(next);
+        }
         check(loaded, &format!("loading the kernels of '{name}'"))?;
         Ok(Arc::new(Self { context: context.clone(), module, name }))
     }

@@ -8,7 +8,7 @@ use super::module::{Argument, Function, Module};
 use crate::error::Result;
 use std::time::Duration;
 
-/// Blocks of the products per multiprocessor: as many as fit on any.
+/// Blocks of the products per multiprocessor: more than are in flight at once where 45 registers allow five.
 const BLOCKS: u32 = 8;
 /// FLOP of a block per round: 8 warps of 8 sums, 16 x 8 x 16 multiply-adds each.
 const FLOP: u64 = 8 * 8 * 2 * 16 * 8 * 16;
@@ -56,7 +56,7 @@ impl Peak {
 
     /// Copies about `bytes` from one buffer to another `times` times; the bytes read and written by each, and the times.
     pub fn copies(&self, bytes: usize, times: usize) -> Result<(u64, Vec<Duration>)> {
-        let blocks = tiles_for(bytes, COPIED)?;
+        let blocks = tiles_for(bytes.div_ceil(size_of::<Chunk>()), COPIED / size_of::<Chunk>())?;
         let chunks = blocks as usize * COPIED / size_of::<Chunk>();
         let (from, to) = (self.buffer::<Chunk>(chunks)?, self.buffer::<Chunk>(chunks)?);
         from.fill_bytes(1, &self.stream)?;

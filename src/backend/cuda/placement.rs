@@ -3,6 +3,7 @@
 use crate::cloud::{Axes, Cloud, Dtype, GridOrigin, StridedView, shift_for};
 use crate::error::{Error, Result, with_capacity};
 use bytemuck::{Pod, Zeroable};
+use std::borrow::Cow;
 
 /// How the positions of one cloud become cells; the struct of that name in `kernels/keys.cu`.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
@@ -111,7 +112,7 @@ fn unordered(bits: u64) -> f64 {
 /// Rows as they are copied to the device.
 #[derive(Debug)]
 pub(super) struct Packed<'a> {
-    bytes: std::borrow::Cow<'a, [u8]>,
+    bytes: Cow<'a, [u8]>,
     pub(super) stride: usize,
     dtype: Dtype,
 }
@@ -133,5 +134,13 @@ impl<'a> Packed<'a> {
 
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Bytes of the copy, if the rows are not read in place.
+    pub(super) fn copied_bytes(&self) -> usize {
+        match &self.bytes {
+            Cow::Borrowed(_) => 0,
+            Cow::Owned(bytes) => bytes.len(),
+        }
     }
 }

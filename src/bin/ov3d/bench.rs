@@ -32,7 +32,8 @@ use std::path::PathBuf;
 ///
 /// On a CUDA device (--device cuda:0) the results are first compared with the CPU's, and a difference beyond what FP16
 /// explains is an error; the ceilings are the device's tensor cores and its memory, the bound of a stage is the larger of
-/// its multiply-adds at the one rate and its bytes at the other, and every kernel has a line.
+/// its multiply-adds at the one rate and its bytes at the other, and every kernel has a line. Bytes that stay in the
+/// device's L2 move faster than its memory: where they decide, a bound is no floor, and a kernel may be below it.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   ov3d bench                                               # MinkUNet18A on a generated room of 100,000 voxels

@@ -4,6 +4,11 @@ use libloading::{Library, Symbol};
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::path::Path;
 
+/// What the library's build makes of its PTX.
+#[allow(dead_code, reason = "the build reads more of it")]
+#[path = "../../../../build/ptx.rs"]
+mod ptx;
+
 type Program = *mut c_void;
 
 pub struct Nvrtc {
@@ -42,7 +47,7 @@ impl Nvrtc {
         unsafe { self.library.get(name.as_bytes()) }.map_err(|e| e.to_string())
     }
 
-    /// `target` is `compute_80` for PTX or `sm_80` for a cubin.
+    /// `target` is `compute_80` for PTX, which every driver for CUDA 12 takes, or `sm_80` for a cubin.
     pub fn compile(&self, source: &Path, target: &str) -> Result<Vec<u8>, String> {
         type Create = unsafe extern "C" fn(
             *mut Program,
@@ -77,7 +82,11 @@ impl Nvrtc {
             let log = self.take(program, "nvrtcGetProgramLog")?;
             return Err(String::from_utf8_lossy(&log).into_owned());
         }
-        self.take(program, if target.starts_with("sm") { "nvrtcGetCUBIN" } else { "nvrtcGetPTX" })
+        if target.starts_with("sm") {
+            return self.take(program, "nvrtcGetCUBIN");
+        }
+        let ptx = String::from_utf8(self.take(program, "nvrtcGetPTX")?).map_err(|e| e.to_string())?;
+        ptx::for_old_drivers(&ptx).map(String::into_bytes).map_err(|e| format!("{}: {e}", source.display()))
     }
 
     fn take(&self, program: Program, what: &str) -> Result<Vec<u8>, String> {
