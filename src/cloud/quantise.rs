@@ -100,10 +100,11 @@ pub fn quantise(
 const MIDDLE: u32 = 1 << 30;
 
 /// The largest whole number that is not above `v`, without a call of the mathematics library. A finite position whose
-/// cell overflows is out of range, not absent: the limits of 64 bits are beyond every range.
+/// cell overflows is out of range, not absent.
 fn floor(v: f64) -> f64 {
     let whole = v as i64 as f64;
-    if whole > v { whole - 1.0 } else { whole }
+    let floored = if whole > v { whole - 1.0 } else { whole };
+    if v.abs() < 2_f64.powi(53) { floored } else { v.clamp(f64::MIN, f64::MAX) }
 }
 
 type Bounds = ([f64; 3], [f64; 3]);
