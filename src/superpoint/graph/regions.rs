@@ -169,14 +169,15 @@ impl Regions {
         Ok(kept)
     }
 
-    /// The region of every voxel; nobody for regions of fewer than `least` voxels, which touch no other.
+    /// The region of every voxel; nobody for regions of fewer than `least` voxels that touch no other.
     pub(super) fn owners(self, least: u32) -> Result<Vec<u32>> {
         let root = |region: u32| {
             let mut region = region;
             while self.parents[region as usize] != region {
                 region = self.parents[region as usize];
             }
-            if self.statistics.size(region) < least { NOBODY } else { region }
+            let stray = self.statistics.size(region) < least && self.borders[region as usize].is_empty();
+            if stray { NOBODY } else { region }
         };
         let roots: Vec<u32> = collected((0..self.parents.len() as u32).map(root), "the regions")?;
         let mut owners = self.region_of_voxel;

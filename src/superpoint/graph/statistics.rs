@@ -89,6 +89,8 @@ impl Statistics {
                 format!("{got} feature values for {want} voxels and a width of {width}; give a row per voxel");
             return Err(Error::new(ErrorKind::Mismatch, message));
         }
+        // Without a weight they are left out: nothing times what overflows is not a number.
+        let (values, width) = if options.features > 0.0 { (values, width) } else { (&[][..], 0) };
         let finite = |&v: &f32| if v.is_finite() { v } else { 0.0 };
         Ok(Self {
             factors: Factors {
