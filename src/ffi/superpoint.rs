@@ -189,7 +189,7 @@ fn options(desc: &ov3d_superpoint_desc) -> Result<SuperpointOptions> {
             color: color(own.color),
             step: given(desc.step_weight, own.step),
             spatial: spatial(own.spatial),
-            features: desc.feature_weight,
+            features: given(desc.feature_weight, own.features),
             least_voxels: desc.least_voxels,
             stray_reach,
         }),

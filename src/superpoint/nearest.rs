@@ -107,8 +107,8 @@ fn search(places: &[Place], bounds: &[Bounds], at: [f64; 3], best: &mut (f64, u3
         halves.swap(0, 1);
     }
     for (square, places, bounds) in halves {
-        // An equal distance may bring a smaller name.
-        if square <= best.0 {
+        // An equal distance may bring a smaller name, unless there is none: of a crowd at one place one is enough.
+        if square < best.0 || (square == best.0 && best.1 > 0) {
             search(places, bounds, at, best);
         }
     }
