@@ -7,8 +7,8 @@ mod support;
 use openvocab3d::cancel::Cancel;
 use openvocab3d::cloud::{Cloud, Frame, MAX_EXTENT, StridedView};
 use openvocab3d::superpoint::{
-    Graph, Method, SuperpointOptions, Superpoints, Target, Vccs, VccsPcl, VoxelCloud, VoxelFeatures, superpoints,
-    superpoints_of_voxels,
+    Graph, Method, SuperpointOptions, Superpoints, Target, Vccs, VccsPcl, VoxelCloud, VoxelFeatures,
+    default_voxel_size, point_spacing, superpoints, superpoints_of_voxels,
 };
 use openvocab3d::{ErrorKind, Result};
 use support::generate::Generator;
@@ -103,4 +103,84 @@ fn features_without_a_weight_are_not_read() {
     let method = Method::Graph(Graph { target: Target::Count(7), ..Graph::default() });
     let with = |features| superpoints_of_voxels(&voxels, &method, features, Cancel::default()).unwrap();
     assert_eq!(with(Some(VoxelFeatures { values: &values, width: 1 })), with(None));
+}
+
+fn spacing(points: &[[f64; 3]]) -> Option<f64> {
+    let cloud = Cloud::new(StridedView::packed_f64(points), Frame::default());
+    point_spacing(&cloud, Cancel::default()).unwrap()
+}
+
+#[test]
+fn the_spacing_of_crowded_clouds_is_that_of_their_places() {
+    let near = |got: Option<f64>, want: f64| assert!((got.unwrap() - want).abs() < 1e-6 * want, "{got:?} {want}");
+    let flat = |count: u32| (0..count).map(|i| [f64::from(i % 400), f64::from(i / 400), 0.0].map(|v| v * 0.05));
+    // Half of the points at each of several places, so that one of them is in the sample.
+    for place in 0..3 {
+        let crowd = std::iter::repeat_n([0.05 * f64::from(place), 0.0, 0.0], 150_000);
+        near(spacing(&crowd.chain(flat(150_000)).collect::<Vec<_>>()), 0.05);
+    }
+    let far: Vec<_> = flat(1_000_000).chain([[3e6, 0.0, 0.0]]).collect();
+    near(spacing(&far), 0.05);
+    let few: Vec<_> = (0..1_000_000).map(|i| [f64::from(i % 20) * 3.0, 1.0, 2.0]).collect();
+    near(spacing(&few), 3.0);
+}
+
+#[test]
+fn the_default_voxel_size_fits_the_keys_whatever_lies_far_away() {
+    for far in [1e3, 5_000.0, 3e6] {
+        let points: Vec<_> = plane(60).iter().map(|p| p.map(|v| v * 0.01 - 7.3)).chain([[far, -far, 0.3]]).collect();
+        let cloud = Cloud::new(StridedView::packed_f64(&points), Frame::default());
+        let size = default_voxel_size(&cloud, Cancel::default()).unwrap();
+        assert!((size >= 0.02 - 1e-9) && (far > 1e3 || size < 0.021), "{size}");
+        let graph = Method::Graph(Graph::default());
+        for method in [Method::default(), graph, pcl(None)] {
+            let found = superpoints(&cloud, &SuperpointOptions { voxel_size: None, method }, None, Cancel::default());
+            assert_eq!(found.unwrap().of_point.len(), points.len());
+        }
+    }
+}
+
+#[test]
+fn strays_join_the_nearest_superpoint_however_far_they_reach() {
+    // Single voxels three apart, and a sheet beyond them: all of one row are as far from the sheet.
+    let sheet = plane(40);
+    let single = (0..3000).map(|i| [f64::from(i % 60) * 3.0 + 0.5, 0.5 - f64::from(i / 60 + 1) * 3.0, 0.5]);
+    let points: Vec<_> = sheet.iter().copied().chain(single).collect();
+    let with =
+        |reach: f64| find(&points, 1.0, Method::Graph(Graph { stray_reach: Some(reach), ..Graph::default() })).unwrap();
+    let (all, some) = (with(1e6), with(30.0));
+    assert!(all.count() < 10, "{}", all.count());
+    for (point, at) in points.iter().enumerate().skip(sheet.len()) {
+        let square = |other: &[f64; 3]| (0..3).map(|axis| (at[axis] - other[axis]).powi(2)).sum::<f64>();
+        let nearest = sheet.iter().map(square).fold(f64::INFINITY, f64::min);
+        let adopters: Vec<i32> =
+            sheet.iter().zip(&all.of_point).filter(|(p, _)| square(p) == nearest).map(|(_, &s)| s).collect();
+        assert_eq!(Some(&all.of_point[point]), adopters.iter().min(), "{at:?}");
+        assert_eq!(some.sizes[some.of_point[point] as usize] == 1, nearest > 900.0, "{at:?}");
+    }
+}
+
+#[test]
+fn a_region_that_touches_nearly_all_others_is_merged_as_any_other() {
+    // A ground with speckles of other colours on it, which only space keeps apart: here nothing does.
+    let points = plane(120);
+    let mut random = Generator::new(4);
+    let colors: Vec<[u8; 3]> = points
+        .iter()
+        .map(|p| match (p[0] as u32 % 3, p[1] as u32 % 3) {
+            (0, 0) => [0; 3].map(|_| random.range(100.0, 255.0) as u8),
+            _ => [10; 3],
+        })
+        .collect();
+    let cloud = Cloud::new(StridedView::packed_f64(&points), Frame::default());
+    let cloud = Cloud { colors: Some(StridedView::packed_u8(&colors)), ..cloud };
+    let target = Target::Count(401);
+    let method = Method::Graph(Graph { target, spatial: 0.0, least_voxels: 1, ..Graph::default() });
+    let options = SuperpointOptions { voxel_size: Some(1.0), method };
+    let found = superpoints(&cloud, &options, None, Cancel::default()).unwrap();
+    assert_eq!(found.count(), 401);
+    let ground = found.of_point[1];
+    for (&superpoint, color) in found.of_point.iter().zip(&colors) {
+        assert!(*color != [10; 3] || superpoint == ground);
+    }
 }

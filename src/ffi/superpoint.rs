@@ -198,3 +198,20 @@ fn options(desc: &ov3d_superpoint_desc) -> Result<SuperpointOptions> {
     options.validate().map_err(|e| e.within("desc"))?;
     Ok(options)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn minus_one_is_the_method_s_own_weight() {
+        let own = Graph::default();
+        let desc = ov3d_superpoint_desc {
+            method: OV3D_SUPERPOINTS_GRAPH,
+            feature_weight: -1.0,
+            ..ov3d_superpoint_desc::default()
+        };
+        assert_eq!(options(&desc).unwrap().method, Method::Graph(own));
+        assert!(options(&ov3d_superpoint_desc { feature_weight: -2.0, ..desc }).is_err());
+    }
+}

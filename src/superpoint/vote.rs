@@ -298,7 +298,8 @@ mod tests {
 
     #[test]
     fn superpoints_of_many_points_are_counted_in_parts() {
-        let labels: Vec<i32> = (0..5 * POINTS as i32 + 3).map(|p| if p % 9 == 4 { 7 } else { p * 31 % 60_000 }).collect();
+        let labels: Vec<i32> =
+            (0..5 * POINTS as i32 + 3).map(|p| if p % 9 == 4 { 7 } else { p * 31 % 60_000 }).collect();
         let sp = superpoints(&vec![5; labels.len()]);
         assert!(majority(&sp, &labels, None, Cancel::default()).unwrap().iter().all(|&label| label == 7));
         let weights: Vec<f32> = labels.iter().map(|&label| if label == 7 { 0.5 } else { 0.0 }).collect();

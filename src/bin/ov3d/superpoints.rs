@@ -140,7 +140,7 @@ struct Summary {
 
 /// Ids from a file, as the library takes them.
 pub(crate) fn read_ids(path: &Path, points: usize) -> Result<Vec<i64>> {
-    let ids: Vec<i64> = formats::read_labels(path)?.into_iter().map(i64::from).collect();
+    let ids = formats::read_ids(path)?;
     if ids.len() != points {
         let message = format!("'{}' has {} ids for {points} points; give one for each", path.display(), ids.len());
         return Err(Error::argument(message));
