@@ -181,7 +181,7 @@ impl Session {
             return Ok(results);
         }
         let arena = self.backend.arena();
-        self.on_threads(|| refine(&mut results, clouds, (options, other), arena, control.cancel))?;
+        self.on_threads(|| refine(&mut results, clouds, (options, other), arena, control))?;
         Ok(results)
     }
 

@@ -385,6 +385,7 @@ fn superpoints_and_votes() {
     assert!(merged.contains(" 5 superpoints"), "{merged}");
     assert!(bad(&["superpoints", text(&cloud), "--count", "5"]).contains("graph"));
     assert!(bad(&["superpoints", text(&cloud), "--seed-size=-1"]).contains("seed_size"));
+    assert!(bad(&["superpoints", text(&cloud), "--method", "graph", "--refinements", "1"]).contains("--refinements"));
     assert!(bad(&["superpoints", text(&cloud), "--given", text(&cloud)]).contains("cloud.npy"));
 
     // The points of each superpoint agree, unless no vote is wanted.

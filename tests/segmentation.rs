@@ -13,6 +13,7 @@ use openvocab3d::plan::Similarity;
 use openvocab3d::session::Session;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use support::generate::{Generator, random_params, shuffle, surface_coordinates, surface_points};
 use support::library::{best, levels, model, ones, oracle, session};
 use support::oracle::Params;
@@ -440,4 +441,25 @@ fn errors_name_the_argument() {
     let frame = Frame { unit_in_metres: -1.0, ..Frame::default() };
     expect(&mut session, Cloud { frame, ..good }, plain(), invalid, "unit_in_metres");
     assert!(session.segment(&[good], &plain(), Control::default()).is_ok(), "the next good call works");
+}
+
+#[test]
+fn a_progress_callback_can_stop_superpoints_and_votes() {
+    let points = surface_points(31, 600);
+    let cloud = [Cloud::from_xyz(&points)];
+    let mut session = ready(&model(&params(30), InputFeatures::Ones), 2);
+    let mut run = |options: &SegmentOptions, last: usize| {
+        let calls = AtomicUsize::new(0);
+        let progress = |_| calls.fetch_add(1, Ordering::Relaxed) + 1 < last;
+        let control = Control { progress: Some(&progress), ..Control::default() };
+        let outcome = session.segment(&cloud, options, control).map(|_| ()).map_err(|e| e.kind());
+        (outcome, calls.load(Ordering::Relaxed))
+    };
+    let (plain, of_network) = run(&SegmentOptions::default(), usize::MAX);
+    assert_eq!(plain, Ok(()));
+    let voting = SegmentOptions { vote: Some(Vote::default()), ..SegmentOptions::default() };
+    for last in [1, 2] {
+        assert_eq!(run(&voting, of_network + last), (Err(ErrorKind::Cancelled), of_network + last));
+    }
+    assert_eq!(run(&voting, usize::MAX).0, Ok(()));
 }

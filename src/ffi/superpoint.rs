@@ -189,7 +189,7 @@ fn options(desc: &ov3d_superpoint_desc) -> Result<SuperpointOptions> {
             color: color(own.color),
             step: given(desc.step_weight, own.step),
             spatial: spatial(own.spatial),
-            features: desc.feature_weight,
+            features: given(desc.feature_weight, own.features),
             least_voxels: desc.least_voxels,
             stray_reach,
         }),
@@ -197,4 +197,21 @@ fn options(desc: &ov3d_superpoint_desc) -> Result<SuperpointOptions> {
     let options = SuperpointOptions { voxel_size: (desc.voxel_size != 0.0).then_some(desc.voxel_size), method };
     options.validate().map_err(|e| e.within("desc"))?;
     Ok(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn minus_one_is_the_method_s_own_weight() {
+        let own = Graph::default();
+        let desc = ov3d_superpoint_desc {
+            method: OV3D_SUPERPOINTS_GRAPH,
+            feature_weight: -1.0,
+            ..ov3d_superpoint_desc::default()
+        };
+        assert_eq!(options(&desc).unwrap().method, Method::Graph(own));
+        assert!(options(&ov3d_superpoint_desc { feature_weight: -2.0, ..desc }).is_err());
+    }
 }

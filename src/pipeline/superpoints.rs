@@ -2,7 +2,7 @@
 
 use super::{Kept, SegmentOptions, Segmentation, Segmentations};
 use crate::arena::{Arena, nothing};
-use crate::backend::{FeatureSpace, Stage, Work};
+use crate::backend::{Control, FeatureSpace, Stage, Work};
 use crate::cancel::Cancel;
 use crate::cloud::Cloud;
 use crate::error::{Error, ErrorKind, Result, collected};
@@ -87,17 +87,20 @@ fn narrow(cloud: &mut Segmentation, options: &SegmentOptions) {
     }
 }
 
-/// Finds the superpoints of all clouds and holds the votes. Call it on the session's own threads.
+/// Finds the superpoints of all clouds and holds the votes; progress, all done but for them, is reported before each, so
+/// that its callback can stop them. Call it on the session's own threads.
 pub(crate) fn refine(
     results: &mut Segmentations,
     clouds: &[Cloud<'_>],
     (options, other): (&SegmentOptions, Option<Other>),
     arena: &Arena,
-    cancel: Cancel<'_>,
+    control: Control<'_>,
 ) -> Result<()> {
+    let cancel = control.cancel;
     let Some(superpoint_options) = options.superpoint_options() else { return Ok(()) };
     let (mut finding, mut voting) = (Duration::ZERO, Duration::ZERO);
     for (index, (cloud, result)) in clouds.iter().zip(results.clouds.iter_mut()).enumerate() {
+        control.report(1.0)?;
         let start = Instant::now();
         let voxels = result.coordinates.len();
         let features = rows(&result.features, voxels, &result.voxel_of_point)?;
@@ -113,6 +116,7 @@ pub(crate) fn refine(
             kept.superpoints = Some(found);
         }
         finding += start.elapsed();
+        control.report(1.0)?;
         let start = Instant::now();
         hold_vote(result, voxels, options, other, cancel)?;
         narrow(result, options);

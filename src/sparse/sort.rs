@@ -17,7 +17,7 @@ const BLOCK: usize = 1 << 16;
 const RUN: usize = 1 << 13;
 
 /// Sorts pairs of a key and a point, given with ascending points, by key; equal keys keep their order.
-pub(super) fn sort_by_key(items: &mut Buffer<(u64, u32)>, cancel: Cancel<'_>) -> Result<()> {
+pub(crate) fn sort_by_key(items: &mut Buffer<(u64, u32)>, cancel: Cancel<'_>) -> Result<()> {
     let Some(&(first, _)) = items.first() else { return Ok(()) };
     let (differing, points) = items.iter().fold((0, 0), |bits, item| (bits.0 | (item.0 ^ first), bits.1 | item.1));
     let key_bits = u64::BITS - differing.leading_zeros();

@@ -1,10 +1,10 @@
 //! Voxels that no superpoint reached find one: through neighbours, over a small gap, or as one of their own.
 
-use super::buckets::Buckets;
 use super::feature::{Feature, Metric, PARTS};
+use super::nearest::Tree;
 use super::voxel_cloud::VoxelCloud;
 use crate::cancel::Cancel;
-use crate::error::{Result, collected, filled, reserve, reserve_heap, with_capacity};
+use crate::error::{Result, filled, reserve, reserve_heap, with_capacity};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -100,7 +100,13 @@ pub(super) fn attach_linked(
         let distance = metric.distance(&centres[owner as usize], &cloud.features[voxel as usize]);
         open.push(Reverse((distance.to_bits(), owner, voxel)));
     };
-    for voxel in (0..owners.len()).filter(|&voxel| owners[voxel] == NOBODY) {
+    for voxel in 0..owners.len() {
+        if voxel.is_multiple_of(BLOCK) {
+            cancel.check()?;
+        }
+        if owners[voxel] != NOBODY {
+            continue;
+        }
         reserve_heap(&mut open, cloud.neighbours.of(voxel).len(), "the voxels to attach")?;
         for &next in cloud.neighbours.of(voxel) {
             if owners[next as usize] != NOBODY {
@@ -163,29 +169,30 @@ fn nearest_owners(
     strays: &Strays,
     cancel: Cancel<'_>,
 ) -> Result<Vec<u32>> {
-    let mut nearest = filled(components.list.len(), (i64::MAX, NOBODY), "the strays")?;
-    let reach = (strays.reach * f64::from(PARTS)).min(f64::from(i32::MAX)) as i32;
-    if reach > 0 {
-        // At least a voxel, so that the cells fit their keys.
-        let edge = reach.max(PARTS);
-        let cells = cloud.features.iter().map(|feature| feature.position.map(|v| (v / edge) as u32));
-        let buckets = Buckets::new(&collected(cells, "the cells of the strays")?, cancel)?;
-        for (voxel, &component) in components.of_voxel.iter().enumerate() {
-            let (first, size) = components.list[component as usize];
-            if owners[first as usize] != NOBODY || f64::from(size) > strays.largest {
-                continue;
-            }
+    let is_stray = |component: u32| {
+        let (first, size) = components.list[component as usize];
+        owners[first as usize] == NOBODY && f64::from(size) <= strays.largest
+    };
+    let queries = components.of_voxel.iter().filter(|&&component| is_stray(component)).count();
+    let mut adopters = filled(components.list.len(), NOBODY, "the strays")?;
+    let reach = (strays.reach * f64::from(PARTS)).floor();
+    if queries == 0 || reach <= 0.0 {
+        return Ok(adopters);
+    }
+    let place = |voxel: usize| cloud.features[voxel].position.map(f64::from);
+    let mut places = with_capacity(owners.len(), "the voxels around the strays")?;
+    places.extend((0..owners.len()).filter(|&v| owners[v] != NOBODY).map(|voxel| (place(voxel), owners[voxel])));
+    let tree = Tree::new(places, queries, cancel)?;
+    let mut nearest = filled(components.list.len(), (reach * reach, NOBODY), "the strays")?;
+    for (voxel, &component) in components.of_voxel.iter().enumerate() {
+        if voxel.is_multiple_of(BLOCK) {
             cancel.check()?;
-            let at = cloud.features[voxel].position;
+        }
+        if is_stray(component) {
             let best = &mut nearest[component as usize];
-            for other in buckets.around(buckets.cell_of(voxel)).filter(|&other| owners[other] != NOBODY) {
-                let position = cloud.features[other].position;
-                let square: i64 = (0..3).map(|axis| i64::from(at[axis] - position[axis]).pow(2)).sum();
-                if square <= i64::from(reach).pow(2) {
-                    *best = (*best).min((square, owners[other]));
-                }
-            }
+            *best = tree.nearest(place(voxel), *best);
         }
     }
-    collected(nearest.into_iter().map(|(_, owner)| owner), "the strays")
+    adopters.iter_mut().zip(nearest).for_each(|(adopter, (_, owner))| *adopter = owner);
+    Ok(adopters)
 }

@@ -8,6 +8,7 @@ mod attach;
 mod buckets;
 mod feature;
 mod graph;
+mod nearest;
 mod normals;
 mod options;
 pub mod pcl;

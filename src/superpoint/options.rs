@@ -69,6 +69,17 @@ pub(super) fn check_positive(name: &str, value: f64, unit: &str, example: &str) 
     Err(Error::argument(format!("{name} is {value} {unit}; it must be positive and finite, such as {example}")))
 }
 
+/// An error unless `value`, in metres, is positive and finite in float32 too, in which the point cloud library computes.
+pub(super) fn check_single(name: &str, value: f64, example: &str) -> Result<()> {
+    check_positive(name, value, "m", example)?;
+    let single = value as f32;
+    if single.is_finite() && single > 0.0 {
+        return Ok(());
+    }
+    let cause = "the point cloud library's float32 takes that for 0 or infinite";
+    Err(Error::argument(format!("{name} is {value:e} m; {cause}: give a size such as {example}, or use vccs")))
+}
+
 /// An error unless `value` is finite and not negative.
 pub(super) fn check_weight(name: &str, value: f64) -> Result<()> {
     if value.is_finite() && value >= 0.0 {

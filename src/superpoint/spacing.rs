@@ -1,10 +1,9 @@
 //! How far apart the points of a cloud are: the median distance to the nearest other point.
 
-use crate::arena::Arena;
+use super::nearest::{Place, Tree};
 use crate::cancel::Cancel;
-use crate::cloud::{Cloud, MAX_EXTENT, NO_CELL};
-use crate::error::{Error, Result, collected, filled, with_capacity};
-use crate::sparse::{Voxel, Voxels, decode, encode};
+use crate::cloud::{Cloud, MAX_EXTENT};
+use crate::error::{Error, Result, filled, reserve, with_capacity};
 use rayon::prelude::*;
 
 /// The default voxel edge in point spacings: below 1.5 the voxels of a surface no longer touch.
@@ -13,116 +12,86 @@ const VOXEL_IN_SPACINGS: f64 = 2.0;
 /// The voxel edge of a cloud that has no two places, in metres.
 const FALLBACK: f64 = 0.05;
 
-/// About as many points are looked at: the median of so many is within a few hundredths of the whole cloud's.
-const SAMPLE: u64 = 4096;
+/// As many places are looked at: the median of so many is within a few hundredths of the whole cloud's.
+const SAMPLE: usize = 4096;
 
-/// Points per occupied cell in which the nearest is looked for.
-const POINTS_PER_CELL: usize = 4;
+/// Points between two looks at the cancel token.
+const BLOCK: usize = 1 << 13;
 
-/// The default edge of a voxel in metres: twice [`point_spacing`], or 5 cm where no two points differ.
+/// The most voxels along the longest edge of the cloud at the default voxel size: what fits the keys wherever the
+/// lattice begins, so that a few far outliers do not put the default out of range.
+const MOST_VOXELS: f64 = (MAX_EXTENT - 32) as f64;
+
+/// The default edge of a voxel in metres: twice [`point_spacing`], but large enough for [`MAX_EXTENT`] voxels to span
+/// the cloud; 5 cm where no two points differ.
 pub fn default_voxel_size(cloud: &Cloud<'_>, cancel: Cancel<'_>) -> Result<f64> {
-    Ok(point_spacing(cloud, cancel)?.map_or(FALLBACK, |spacing| spacing * VOXEL_IN_SPACINGS))
+    let size = |(spacing, extent): (f64, f64)| (spacing * VOXEL_IN_SPACINGS).max(extent / MOST_VOXELS);
+    Ok(spacing_and_extent(cloud, cancel)?.map_or(FALLBACK, size))
 }
 
-/// The median distance in metres from a point to the nearest point elsewhere, over a sample that depends on the
-/// positions alone; `None` where no two points differ. The cloud must have passed [`Cloud::validate`].
+/// The median distance in metres from a place to the nearest other, over a sample of the places of points that depends
+/// on the positions alone; `None` where no two points differ. The cloud must have passed [`Cloud::validate`].
 pub fn point_spacing(cloud: &Cloud<'_>, cancel: Cancel<'_>) -> Result<Option<f64>> {
-    let positions: Vec<[f64; 3]> =
-        collected((0..cloud.len()).map(|i| cloud.frame.to_metres(cloud.positions.row(i))), "the positions")?;
-    let finite = |p: &[f64; 3]| p.iter().all(|v| v.is_finite());
-    let (mut low, mut high) = ([f64::INFINITY; 3], [f64::NEG_INFINITY; 3]);
-    for position in positions.iter().filter(|p| finite(p)) {
-        for axis in 0..3 {
-            low[axis] = low[axis].min(position[axis]);
-            high[axis] = high[axis].max(position[axis]);
+    Ok(spacing_and_extent(cloud, cancel)?.map(|(spacing, _)| spacing))
+}
+
+/// That, and the longest edge of the box around the cloud.
+fn spacing_and_extent(cloud: &Cloud<'_>, cancel: Cancel<'_>) -> Result<Option<(f64, f64)>> {
+    let mut places: Vec<Place> = with_capacity(cloud.len(), "the positions")?;
+    for point in 0..cloud.len() {
+        if point.is_multiple_of(BLOCK) {
+            cancel.check()?;
+        }
+        // Adding nothing makes a negative zero the other one.
+        let at = cloud.frame.to_metres(cloud.positions.row(point)).map(|v| v + 0.0);
+        if at.iter().all(|v| v.is_finite()) {
+            places.push((at, 0));
         }
     }
-    let extent = (0..3).map(|axis| high[axis] - low[axis]).fold(0.0, f64::max);
+    let sample = sample(&places, cancel)?;
+    let tree = Tree::new(places, sample.len(), cancel)?;
+    let extent = tree.extent();
     if !(extent.is_finite() && extent > 0.0) {
         return Ok(None);
     }
-    // The finest cells that keys hold; every coarser lattice is a prefix of the same sorted keys.
-    let edge = extent / (MAX_EXTENT - 1) as f64;
-    let cell = |p: &[f64; 3]| match finite(p) {
-        true => std::array::from_fn(|axis| (((p[axis] - low[axis]) / edge) as u32).min(MAX_EXTENT as u32 - 1)),
-        false => NO_CELL,
-    };
-    let cells = collected(positions.iter().map(cell), "the cells of the points")?;
-    let search = Search { voxels: Voxels::from_cells(&[&cells], &Arena::default(), cancel)?, positions, edge };
-    let level = search.level();
-    let sample = search.sample()?;
     let mut distances = filled(sample.len(), f64::INFINITY, "the distances")?;
-    distances.par_iter_mut().zip(&sample).try_for_each(|(distance, &point)| {
+    distances.par_iter_mut().zip(&sample).try_for_each(|(distance, &place)| {
         cancel.check()?;
-        *distance = search.nearest(point as usize, level).unwrap_or(f64::INFINITY);
+        *distance = tree.nearest(place.map(f64::from_bits), (f64::INFINITY, 0)).0.sqrt();
         Ok::<(), Error>(())
     })?;
     distances.retain(|distance| distance.is_finite());
     distances.sort_unstable_by(f64::total_cmp);
-    Ok(distances.get(distances.len() / 2).copied())
+    Ok(distances.get(distances.len() / 2).map(|&spacing| (spacing, extent)))
 }
 
-struct Search {
-    voxels: Voxels,
-    positions: Vec<[f64; 3]>,
-    /// Edge of a finest cell in metres.
-    edge: f64,
-}
-
-impl Search {
-    /// The coarsening at which occupied cells hold [`POINTS_PER_CELL`] points on average.
-    fn level(&self) -> usize {
-        let occupied = |level: usize| self.voxels.keys.chunk_by(|a, b| a >> (3 * level) == b >> (3 * level)).count();
-        let full = |&level: &usize| occupied(level) * POINTS_PER_CELL <= self.voxels.points.len();
-        (0..18).find(full).unwrap_or(18)
-    }
-
-    /// Points whose positions' bits hash low enough.
-    fn sample(&self) -> Result<Vec<u32>> {
-        let count = self.voxels.points.len() as u64;
-        let limit = if count <= SAMPLE { u64::MAX } else { u64::MAX / count * SAMPLE };
-        let mut sample: Vec<u32> = with_capacity(count as usize, "the sample of points")?;
-        sample.extend(self.voxels.points.iter().filter(|&&p| hash(self.positions[p as usize]) <= limit));
-        Ok(sample)
-    }
-
-    /// The distance to the nearest point elsewhere: among the cells around at `level`, or coarser ones until what is
-    /// found lies within a cell's edge.
-    fn nearest(&self, point: usize, level: usize) -> Option<f64> {
-        let at = self.positions[point];
-        let voxel = decode(self.voxels.keys[self.voxels.voxel_of_point[point] as usize], 0);
-        for level in level..=18 {
-            let mut best = f64::INFINITY;
-            let centre = voxel.cell.map(|v| v >> level);
-            for offset in crate::sparse::kernel_offsets(3) {
-                let cell: [u32; 3] = std::array::from_fn(|axis| centre[axis].wrapping_add_signed(offset[axis]));
-                if cell.iter().any(|&v| i64::from(v) >= MAX_EXTENT >> level) {
-                    continue;
-                }
-                for &other in self.points_in(cell, level) {
-                    let other = self.positions[other as usize];
-                    let square: f64 = (0..3).map(|axis| (at[axis] - other[axis]).powi(2)).sum();
-                    if square > 0.0 {
-                        best = best.min(square);
-                    }
-                }
-            }
-            if best.sqrt() <= self.edge * (1_u32 << level) as f64 || (level == 18 && best.is_finite()) {
-                return Some(best.sqrt());
-            }
+/// The bits of the [`SAMPLE`] places, or fewer where there are no more, whose hashes are lowest. A place counts once,
+/// however many points share it.
+fn sample(places: &[Place], cancel: Cancel<'_>) -> Result<Vec<[u64; 3]>> {
+    // Twice as many as needed, if no two points share a place; more until there are enough, if some do.
+    let part = u64::MAX / (places.len() as u64).max(1);
+    let mut limit = if places.len() <= 2 * SAMPLE { u64::MAX } else { part * 2 * SAMPLE as u64 };
+    loop {
+        let mut lowest: Vec<(u64, [u64; 3])> = Vec::new();
+        for places in places.chunks(BLOCK) {
+            cancel.check()?;
+            let bits = places.iter().map(|(at, _)| at.map(f64::to_bits));
+            reserve(&mut lowest, places.len(), "the sample of places")?;
+            lowest.extend(bits.map(|bits| (hash(bits), bits)).filter(|(hash, _)| *hash <= limit));
         }
-        None
-    }
-
-    fn points_in(&self, cell: [u32; 3], level: usize) -> &[u32] {
-        let first = encode(Voxel { batch: 0, cell: cell.map(|v| v << level) });
-        let begin = self.voxels.keys.partition_point(|&key| key < first);
-        let end = begin + self.voxels.keys[begin..].partition_point(|&key| key - first < 1 << (3 * level));
-        &self.voxels.points[self.voxels.starts[begin] as usize..self.voxels.starts[end] as usize]
+        lowest.sort_unstable();
+        lowest.dedup();
+        if lowest.len() >= SAMPLE || limit == u64::MAX {
+            lowest.truncate(SAMPLE);
+            let mut sample = with_capacity(lowest.len(), "the sample of places")?;
+            sample.extend(lowest.iter().map(|&(_, bits)| bits));
+            return Ok(sample);
+        }
+        limit = limit.saturating_mul(16);
     }
 }
 
 /// SplitMix64's mixing over the three coordinates.
-fn hash(position: [f64; 3]) -> u64 {
-    position.iter().fold(0, |state, v| crate::random::SplitMix64::new(state ^ v.to_bits()).bits())
+fn hash(position: [u64; 3]) -> u64 {
+    position.iter().fold(0, |state, bits| crate::random::SplitMix64::new(state ^ bits).bits())
 }

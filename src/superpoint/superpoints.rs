@@ -3,10 +3,11 @@
 use super::attach::NOBODY;
 use super::feature::PARTS;
 use super::voxel_cloud::VoxelCloud;
+use crate::arena::Arena;
 use crate::cancel::Cancel;
 use crate::cloud::Cloud;
 use crate::error::{Error, ErrorKind, Result, collected, filled, reserve, with_capacity};
-use crate::sparse::{NO_VOXEL, Neighbours};
+use crate::sparse::{NO_VOXEL, Neighbours, sort_by_key};
 use rayon::prelude::*;
 
 /// The superpoint of a point that has none.
@@ -42,20 +43,27 @@ impl Superpoints {
             let message = format!("{} ids; at most {} fit, split the cloud", ids.len(), i32::MAX);
             return Err(Error::new(ErrorKind::OutOfRange, message));
         }
-        let mut unique: Vec<i64> = with_capacity(ids.len(), "the ids")?;
-        unique.extend(ids.iter().filter(|&&id| id != -1));
-        cancel.check()?;
-        unique.sort_unstable();
-        unique.dedup();
-        let mut of_point = filled(ids.len(), NO_SUPERPOINT, "the superpoint of each point")?;
-        let mut sizes = filled(unique.len(), 0, "the superpoints")?;
-        for (place, ids) in of_point.chunks_mut(BLOCK).zip(ids.chunks(BLOCK)) {
+        let mut keyed = Arena::default().with_capacity(ids.len(), "the ids")?;
+        for (block, ids) in ids.chunks(BLOCK).enumerate() {
             cancel.check()?;
-            for (place, id) in place.iter_mut().zip(ids) {
-                if let Ok(dense) = unique.binary_search(id) {
-                    *place = dense as i32;
-                    sizes[dense] += 1;
+            // With the sign turned over, ids order as unsigned numbers do.
+            let keys = ids.iter().map(|&id| (id != -1).then_some(id as u64 ^ 1 << 63));
+            keyed.extend((block * BLOCK..).zip(keys).filter_map(|(point, key)| Some((key?, point as u32))));
+        }
+        sort_by_key(&mut keyed, cancel)?;
+        let count = keyed.chunk_by(|a, b| a.0 == b.0).count();
+        let mut of_point = filled(ids.len(), NO_SUPERPOINT, "the superpoint of each point")?;
+        let mut sizes = with_capacity(count, "the superpoints")?;
+        let mut last = None;
+        for block in keyed.chunks(BLOCK) {
+            cancel.check()?;
+            for &(key, point) in block {
+                if last.replace(key) != Some(key) {
+                    sizes.push(0_u32);
                 }
+                let dense = sizes.len() - 1;
+                of_point[point as usize] = dense as i32;
+                sizes[dense] += 1;
             }
         }
         Ok(Self { of_point, sizes, ..Self::default() })
@@ -69,7 +77,12 @@ impl Superpoints {
             at.iter().all(|v| v.is_finite()).then_some(at)
         };
         let id = |point: usize| position(point).map_or(-1, |_| ids.integer(point));
-        let mut this = Self::from_external(&collected((0..cloud.len()).map(id), "the ids")?, cancel)?;
+        let mut whole = filled(cloud.len(), -1_i64, "the ids")?;
+        for (block, whole) in whole.chunks_mut(BLOCK).enumerate() {
+            cancel.check()?;
+            (block * BLOCK..).zip(whole).for_each(|(point, place)| *place = id(point));
+        }
+        let mut this = Self::from_external(&whole, cancel)?;
         this.centroids = filled(this.count(), [0.0; 3], "the centroids")?;
         for (point, &superpoint) in this.of_point.iter().enumerate() {
             if point.is_multiple_of(BLOCK) {

@@ -11,7 +11,8 @@ use super::feature::{Feature, Metric, PARTS, Sum, Weights};
 use super::options::{MOST_ROUNDS, check_positive, check_rounds, check_weight};
 use super::voxel_cloud::VoxelCloud;
 use crate::cancel::Cancel;
-use crate::error::{Error, Result, collected, filled};
+use crate::cloud::MAX_EXTENT;
+use crate::error::{Error, ErrorKind, Result, collected, filled, with_capacity};
 use rayon::prelude::*;
 
 /// Voxels of one thread's task, and between two looks at the cancel token.
@@ -90,11 +91,20 @@ fn buckets(cloud: &VoxelCloud, seed: f64, cancel: Cancel<'_>) -> Result<Buckets>
         .iter()
         .map(cell_of)
         .fold([i64::MAX; 3], |low, cell| std::array::from_fn(|axis| low[axis].min(cell[axis])));
-    let cells = cloud.features.iter().map(|f| {
-        let cell = cell_of(f);
-        std::array::from_fn(|axis| (cell[axis] - low[axis]) as u32)
-    });
-    Buckets::new(&collected(cells, "the seed cells")?, cancel)
+    let mut cells = with_capacity(cloud.len(), "the seed cells")?;
+    for (index, feature) in cloud.features.iter().enumerate() {
+        if index.is_multiple_of(BLOCK) {
+            cancel.check()?;
+        }
+        let cell = cell_of(feature);
+        let cell: [i64; 3] = std::array::from_fn(|axis| cell[axis] - low[axis]);
+        if let Some(most) = cell.iter().find(|&&v| v >= MAX_EXTENT) {
+            let message = format!("the cloud spans {} seed cells on an axis; at most {MAX_EXTENT} fit", most + 1);
+            return Err(Error::new(ErrorKind::OutOfRange, format!("{message}: use larger ones or split the cloud")));
+        }
+        cells.push(cell.map(|v| v as u32));
+    }
+    Buckets::new(&cells, cancel)
 }
 
 /// The published least number of voxels within half a seed edge of a seed: a twentieth of a flat disc.

@@ -32,6 +32,9 @@ const SUPERPOINTS: usize = 64;
 /// Points of one thread's task, and between two looks at the cancel token.
 const POINTS: usize = 1 << 14;
 
+/// Rows of many values between two looks at the cancel token.
+const ROWS: usize = 1 << 11;
+
 /// The points of every superpoint, ascending.
 struct Members {
     starts: Vec<u32>,
@@ -85,22 +88,27 @@ pub fn majority(
     check_len("labels", labels.len(), superpoints)?;
     check_weights(weights, superpoints)?;
     let members = Members::new(superpoints, cancel)?;
-    let elected = for_superpoints(
-        superpoints,
-        cancel,
-        || Ok(Vec::new()),
-        |votes, superpoint| {
-            votes.clear();
-            reserve(votes, members.of(superpoint).len(), "the votes")?;
-            votes.extend(members.of(superpoint).iter().filter(|&&p| labels[p as usize] >= 0).map(|&point| {
-                let weight = weights.map_or(1, |weights| (f64::from(weights[point as usize]) * ONE) as i64);
-                (labels[point as usize], weight)
-            }));
-            votes.sort_unstable();
-            let sums = votes.chunk_by(|a, b| a.0 == b.0).map(|same| (same[0].0, total(same.iter().map(|v| v.1))));
-            Ok(winner(sums))
-        },
-    )?;
+    let vote = |&point: &u32| {
+        let weight = weights.map_or(1, |weights| (f64::from(weights[point as usize]) * ONE) as i64);
+        (labels[point as usize], i128::from(weight))
+    };
+    let new_tally = || Ok(Vec::new());
+    let elected = for_superpoints(superpoints, cancel, new_tally, |tally, superpoint| {
+        tally.clear();
+        let mut counted = 0;
+        for points in members.of(superpoint).chunks(POINTS) {
+            cancel.check()?;
+            reserve(tally, points.len(), "the votes")?;
+            tally.extend(points.iter().filter(|&&point| labels[point as usize] >= 0).map(vote));
+            // Counted when it has doubled, so that many labels cost no more than few.
+            if tally.len() > POINTS.max(2 * counted) {
+                count(tally);
+                counted = tally.len();
+            }
+        }
+        count(tally);
+        Ok(winner(tally.iter().copied()))
+    })?;
     after_vote(superpoints, &elected, labels, cancel)
 }
 
@@ -124,13 +132,15 @@ pub fn summed_scores(
     let elected = for_superpoints(superpoints, cancel, new_sums, |sums, superpoint| {
         sums.fill(0);
         let (mut voted, mut total) = (false, 0.0);
-        let votes = members.of(superpoint).iter().filter_map(|&p| Some((p as usize, scores.get(p as usize)?)));
-        for (point, row) in votes {
-            voted = true;
-            let weight = weights.map_or(1.0, |weights| f64::from(weights[point])) * ONE;
-            total += weight;
-            // Beyond 2^31 the conversion saturates.
-            sums.iter_mut().zip(row).for_each(|(sum, &v)| *sum += i128::from((f64::from(v) * weight) as i64));
+        for points in members.of(superpoint).chunks(ROWS) {
+            cancel.check()?;
+            for (point, row) in points.iter().filter_map(|&p| Some((p as usize, scores.get(p as usize)?))) {
+                voted = true;
+                let weight = weights.map_or(1.0, |weights| f64::from(weights[point])) * ONE;
+                total += weight;
+                // Beyond 2^31 the conversion saturates.
+                sums.iter_mut().zip(row).for_each(|(sum, &v)| *sum += i128::from((f64::from(v) * weight) as i64));
+            }
         }
         let elected = if voted { winner((0..).zip(sums.iter().copied())) } else { NO_LABEL };
         let mean = sums.get(elected as usize).map_or(f64::NAN, |sum| *sum as f64 / total);
@@ -146,12 +156,14 @@ pub fn mean_features(superpoints: &Superpoints, features: &Rows<'_>, cancel: Can
     let (members, width) = (Members::new(superpoints, cancel)?, features.width());
     let mut means = filled(superpoints.count() * width, 0.0_f32, "the mean features")?;
     means.par_chunks_mut(width).enumerate().try_for_each(|(superpoint, mean)| {
-        cancel.check()?;
         let mut sums = filled(width, 0.0_f64, "the mean features")?;
         let mut count = 0.0;
-        for row in members.of(superpoint).iter().filter_map(|&point| features.get(point as usize)) {
-            count += 1.0;
-            sums.iter_mut().zip(row).for_each(|(sum, &v)| *sum += f64::from(v));
+        for points in members.of(superpoint).chunks(ROWS) {
+            cancel.check()?;
+            for row in points.iter().filter_map(|&point| features.get(point as usize)) {
+                count += 1.0;
+                sums.iter_mut().zip(row).for_each(|(sum, &v)| *sum += f64::from(v));
+            }
         }
         if count > 0.0 {
             mean.iter_mut().zip(sums).for_each(|(mean, sum)| *mean = (sum / count) as f32);
@@ -167,8 +179,16 @@ fn winner<T: PartialOrd>(sums: impl Iterator<Item = (i32, T)>) -> i32 {
     best.map_or(NO_LABEL, |(label, _)| label)
 }
 
-fn total(votes: impl Iterator<Item = i64>) -> i128 {
-    votes.map(i128::from).sum()
+/// Makes one vote of all for the same label; ascending by label.
+fn count(tally: &mut Vec<(i32, i128)>) {
+    tally.sort_unstable_by_key(|vote| vote.0);
+    tally.dedup_by(|next, kept| {
+        let same = next.0 == kept.0;
+        if same {
+            kept.1 += next.1;
+        }
+        same
+    });
 }
 
 /// `elect(scratch, superpoint)` for every superpoint.
@@ -308,6 +328,17 @@ mod tests {
         assert!(mean_features(&sp, &rows, Cancel::default()).is_err());
         let wrong = Superpoints { of_point: vec![0, 7], sizes: vec![1], ..Superpoints::default() };
         assert!(majority(&wrong, &[1, 1], None, Cancel::default()).is_err());
+    }
+
+    #[test]
+    fn superpoints_of_many_points_are_counted_in_parts() {
+        let labels: Vec<i32> =
+            (0..5 * POINTS as i32 + 3).map(|p| if p % 9 == 4 { 7 } else { p * 31 % 60_000 }).collect();
+        let sp = superpoints(&vec![5; labels.len()]);
+        assert!(majority(&sp, &labels, None, Cancel::default()).unwrap().iter().all(|&label| label == 7));
+        let weights: Vec<f32> = labels.iter().map(|&label| if label == 7 { 0.5 } else { 0.0 }).collect();
+        let own: Vec<i32> = labels.iter().map(|&label| if label == 7 { 7 } else { label % 2 }).collect();
+        assert!(majority(&sp, &own, Some(&weights), Cancel::default()).unwrap().iter().all(|&label| label == 7));
     }
 
     #[test]

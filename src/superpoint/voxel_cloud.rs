@@ -1,7 +1,7 @@
 //! The cloud as the methods see it: occupied voxels, their mean position and colour, their normal, their neighbours.
 //!
 //! Positions become cell and fraction in float64 before anything is rounded, and all sums are of integers: neither a
-//! far origin nor the order of the points changes a bit of the result.
+//! far origin, up to 2^31 voxels, nor the order of the points changes a bit of the result.
 
 use super::feature::{Feature, PARTS, exact_color};
 use super::normals;

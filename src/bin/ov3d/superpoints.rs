@@ -140,7 +140,7 @@ struct Summary {
 
 /// Ids from a file, as the library takes them.
 pub(crate) fn read_ids(path: &Path, points: usize) -> Result<Vec<i64>> {
-    let ids: Vec<i64> = formats::read_labels(path)?.into_iter().map(i64::from).collect();
+    let ids = formats::read_ids(path)?;
     if ids.len() != points {
         let message = format!("'{}' has {} ids for {points} points; give one for each", path.display(), ids.len());
         return Err(Error::argument(message));
@@ -159,12 +159,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     match &mut method {
         Method::Vccs(vccs) => vccs.refinements = args.refinements,
         Method::VccsPcl(vccs) => vccs.refinements = args.refinements,
+        Method::Graph(_) if args.refinements > 0 => {
+            return Err(Error::argument("--refinements is for superpoints by vccs; graph has none"));
+        }
         Method::Graph(_) => {}
     }
     let backend = CpuBackend::new(CpuOptions { threads: args.threads, ..CpuOptions::default() })?;
     let mut outcome = None;
     let start = Instant::now();
-    backend.install(&mut || outcome = Some(find(&cloud, args.voxel_size, &method)));
+    // Ids from elsewhere need no voxels, but their borders are drawn as wide as some would be.
+    let measured = ids.is_none() || args.borders.is_some();
+    backend.install(&mut || outcome = Some(find(&cloud, args.voxel_size, measured, &method)));
     let (voxel_size, found) = outcome.unwrap_or_else(|| Err(Error::internal("the threads did not run")))?;
     let milliseconds = start.elapsed().as_secs_f64() * 1e3;
     let summary = summary(args, &found, voxel_size.filter(|_| ids.is_none()), milliseconds);
@@ -195,14 +200,19 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// The voxel size and the superpoints.
-fn find(cloud: &Cloud<'_>, voxel_size: Option<f64>, method: &Method) -> Result<(Option<f64>, Superpoints)> {
+/// The voxel size, the default one if it is to be `measured`, and the superpoints.
+fn find(
+    cloud: &Cloud<'_>,
+    voxel_size: Option<f64>,
+    measured: bool,
+    method: &Method,
+) -> Result<(Option<f64>, Superpoints)> {
     let voxel_size = match voxel_size {
-        Some(size) => size,
-        None => default_voxel_size(cloud, Cancel::default())?,
+        None if measured => Some(default_voxel_size(cloud, Cancel::default())?),
+        given => given,
     };
-    let options = SuperpointOptions { voxel_size: Some(voxel_size), method: method.clone() };
-    Ok((Some(voxel_size), superpoints(cloud, &options, None, Cancel::default())?))
+    let options = SuperpointOptions { voxel_size, method: method.clone() };
+    Ok((voxel_size, superpoints(cloud, &options, None, Cancel::default())?))
 }
 
 fn summary(args: &Args, found: &Superpoints, voxel_size: Option<f64>, milliseconds: f64) -> Summary {

@@ -4,13 +4,19 @@ use super::super::attach::NOBODY;
 use super::rounds::{ALONE, Rounds, Union, cost, union};
 use super::statistics::Statistics;
 use crate::cancel::Cancel;
-use crate::error::{Result, collected, filled, reserve_heap, with_capacity};
+use crate::error::{Error, Result, collected, filled, reserve, reserve_heap, with_capacity};
 use rayon::prelude::*;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// Merges between two looks at the cancel token.
-const STEPS: usize = 1 << 10;
+/// Unions looked at between two looks at the cancel token.
+const STEPS: usize = 1 << 13;
+
+/// As many offers per living region are kept before those that no longer hold are thrown out.
+const STALE: usize = 4;
+
+/// A list of so many times the other's length takes it in where it stands.
+const LONGER: usize = 8;
 
 /// Regions of one thread's task.
 const BLOCK: usize = 1 << 10;
@@ -61,11 +67,13 @@ impl Regions {
     /// Merges the cheapest pair until it costs more than `scale` or `count` regions are left.
     pub(super) fn merge(&mut self, scale: f32, count: usize, cancel: Cancel<'_>) -> Result<()> {
         let mut best = filled(self.parents.len(), ALONE, "the unions of the regions")?;
-        best.par_iter_mut().enumerate().with_min_len(BLOCK).for_each(|(region, best)| {
-            if self.lives(region as u32) {
+        best.par_chunks_mut(BLOCK).enumerate().try_for_each(|(block, best)| {
+            cancel.check()?;
+            for (region, best) in (block * BLOCK..).zip(best).filter(|(region, _)| self.lives(*region as u32)) {
                 *best = self.cheapest(region as u32);
             }
-        });
+            Ok::<(), Error>(())
+        })?;
         let mut open = with_capacity(self.living, "the unions of the regions")?;
         for (region, union) in best.into_iter().enumerate() {
             self.best[region].0 = union;
@@ -84,11 +92,18 @@ impl Regions {
             if cost(union) > scale {
                 break;
             }
-            steps += 1;
-            if steps.is_multiple_of(STEPS) {
-                cancel.check()?;
-            }
             let kept = self.unite(region, union.1)?;
+            steps += 1 + self.borders[kept as usize].len();
+            if steps > STEPS {
+                cancel.check()?;
+                steps = 0;
+            }
+            // What has been offered anew since stays in the heap until it comes up; around large regions that is much.
+            if open.len() > STEPS.max(STALE * self.living) {
+                open.retain(|&Reverse((_, region, version))| {
+                    self.lives(region) && self.best[region as usize].1 == version
+                });
+            }
             reserve_heap(&mut open, self.borders[kept as usize].len() + 1, "the unions of the regions")?;
             self.update_around(kept, |key, region, version| open.push(Reverse((key, region, version))));
         }
@@ -139,6 +154,9 @@ impl Regions {
             let sizes = regions.clone().filter(|&region| self.lives(region)).map(|region| self.statistics.size(region));
             let Some(size) = sizes.filter(|&size| done < size && size < least).min() else { break };
             for region in regions.clone() {
+                if (region as usize).is_multiple_of(BLOCK) {
+                    cancel.check()?;
+                }
                 let mut region = region;
                 while self.living > count && self.lives(region) && self.statistics.size(region) == size {
                     let (_, other) = self.cheapest(region);
@@ -164,19 +182,25 @@ impl Regions {
         for &(other, _) in gone_borders.iter().filter(|(other, _)| *other != kept) {
             rename(&mut self.borders[other as usize], gone, kept);
         }
-        let kept_borders = std::mem::take(&mut self.borders[kept as usize]);
-        self.borders[kept as usize] = joined(&kept_borders, &gone_borders, [kept, gone])?;
+        let mut kept_borders = std::mem::take(&mut self.borders[kept as usize]);
+        if kept_borders.len() > LONGER * gone_borders.len() {
+            take_in(&mut kept_borders, &gone_borders, [kept, gone])?;
+        } else {
+            kept_borders = joined(&kept_borders, &gone_borders, [kept, gone])?;
+        }
+        self.borders[kept as usize] = kept_borders;
         Ok(kept)
     }
 
-    /// The region of every voxel; nobody for regions of fewer than `least` voxels, which touch no other.
+    /// The region of every voxel; nobody for regions of fewer than `least` voxels that touch no other.
     pub(super) fn owners(self, least: u32) -> Result<Vec<u32>> {
         let root = |region: u32| {
             let mut region = region;
             while self.parents[region as usize] != region {
                 region = self.parents[region as usize];
             }
-            if self.statistics.size(region) < least { NOBODY } else { region }
+            let stray = self.statistics.size(region) < least && self.borders[region as usize].is_empty();
+            if stray { NOBODY } else { region }
         };
         let roots: Vec<u32> = collected((0..self.parents.len() as u32).map(root), "the regions")?;
         let mut owners = self.region_of_voxel;
@@ -193,6 +217,23 @@ fn rename(list: &mut Vec<(u32, u32)>, gone: u32, kept: u32) {
         Ok(at) => list[at].1 += border,
         Err(at) => list.insert(at, (kept, border)),
     }
+}
+
+/// [`joined`] for a long list `a` and a short one `b`, in place of `a`.
+fn take_in(a: &mut Vec<(u32, u32)>, b: &[(u32, u32)], themselves: [u32; 2]) -> Result<()> {
+    reserve(a, b.len(), "the borders of the regions")?;
+    for &(region, border) in b.iter().filter(|(region, _)| !themselves.contains(region)) {
+        match a.binary_search_by_key(&region, |&(r, _)| r) {
+            Ok(at) => a[at].1 += border,
+            Err(at) => a.insert(at, (region, border)),
+        }
+    }
+    for region in themselves {
+        if let Ok(at) = a.binary_search_by_key(&region, |&(r, _)| r) {
+            a.remove(at);
+        }
+    }
+    Ok(())
 }
 
 /// Both lists as one, their borders added, without the two regions themselves.

@@ -171,7 +171,7 @@ impl<'a> Rounds<'a> {
             if lost { ALONE } else { (key, new[other as usize]) }
         });
         self.best = collected(best, "the unions of the regions")?;
-        self.statistics.unite(members);
+        self.statistics.unite(members, cancel)?;
         self.region_of_voxel.par_iter_mut().with_min_len(BLOCK).for_each(|region| *region = new[*region as usize]);
         Ok(())
     }

@@ -2,7 +2,11 @@
 
 use super::super::feature::{Feature, PARTS};
 use super::{Graph, VoxelFeatures};
+use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result, collected};
+
+/// Regions between two looks at the cancel token.
+const BLOCK: usize = 1 << 10;
 
 /// A region: its mean position, mean colour with 255 as one, and mean products of the normals' components. Of those six
 /// numbers the squared distance of two normals, whatever their signs, is twice one minus the square of their cosine.
@@ -89,6 +93,8 @@ impl Statistics {
                 format!("{got} feature values for {want} voxels and a width of {width}; give a row per voxel");
             return Err(Error::new(ErrorKind::Mismatch, message));
         }
+        // Without a weight they are left out: nothing times what overflows is not a number.
+        let (values, width) = if options.features > 0.0 { (values, width) } else { (&[][..], 0) };
         let finite = |&v: &f32| if v.is_finite() { v } else { 0.0 };
         Ok(Self {
             factors: Factors {
@@ -159,9 +165,12 @@ impl Statistics {
 
     /// Region k becomes the union of the k-th of `members`, a region with another or with itself, which changes
     /// nothing; first members ascend.
-    pub(super) fn unite(&mut self, members: &[[u32; 2]]) {
+    pub(super) fn unite(&mut self, members: &[[u32; 2]], cancel: Cancel<'_>) -> Result<()> {
         // Nobody after the k-th reads what stands in place k, so one pass needs no second table.
         for (place, &[a, b]) in members.iter().enumerate() {
+            if place.is_multiple_of(BLOCK) {
+                cancel.check()?;
+            }
             if a != b {
                 self.absorb(a, b);
             }
@@ -171,5 +180,6 @@ impl Statistics {
         }
         self.means.truncate(members.len());
         self.features.truncate(members.len() * self.width);
+        Ok(())
     }
 }

@@ -12,11 +12,11 @@ pub use voxels::PclVoxels;
 use super::attach::NOBODY;
 use super::buckets::Buckets;
 use super::feature::Weights;
-use super::options::{check_positive, check_rounds};
+use super::options::{MOST_ROUNDS, check_rounds, check_single};
 use super::superpoints::{Superpoints, adjacency};
 use crate::cancel::Cancel;
 use crate::cloud::Cloud;
-use crate::error::{Error, Result, collected, filled};
+use crate::error::{Error, ErrorKind, Result, collected, filled};
 use growth::Growth;
 use rayon::prelude::*;
 
@@ -36,7 +36,7 @@ pub struct VccsPcl {
 impl VccsPcl {
     pub(super) fn validate(&self) -> Result<()> {
         if let Some(seed) = self.seed_size {
-            check_positive("seed_size", seed, "m", "0.4")?;
+            check_single("seed_size", seed, "0.4")?;
         }
         self.weights.validate()?;
         check_rounds(self.rounds, self.refinements)
@@ -46,11 +46,13 @@ impl VccsPcl {
 /// The supervoxels of `cloud`, every stage included.
 pub fn supervoxels(cloud: &PclVoxels, options: &VccsPcl, cancel: Cancel<'_>) -> Result<Supervoxels> {
     options.validate()?;
+    check_single("voxel_size", cloud.voxel_size, "0.05")?;
     let voxel = cloud.voxel_size as f32;
     let seed = options.seed_size.map_or(super::vccs::SEED_IN_VOXELS as f32 * voxel, |metres| metres as f32);
+    check_single("seed_size", f64::from(seed), "0.4")?;
     let seeds = seeds(cloud, seed, voxel, cancel)?;
     let depth = (1.8_f32 * seed / voxel) as u32;
-    let rounds = options.rounds.unwrap_or(depth.saturating_sub(1));
+    let rounds = options.rounds.unwrap_or(depth.saturating_sub(1).min(MOST_ROUNDS));
     let mut growth = Growth::new(cloud, &options.weights, seed, &seeds)?;
     growth.run(rounds, cancel)?;
     for _ in 0..options.refinements {
@@ -61,6 +63,9 @@ pub fn supervoxels(cloud: &PclVoxels, options: &VccsPcl, cancel: Cancel<'_>) -> 
     growth.finish(seeds)
 }
 
+/// Voxels between two looks at the cancel token.
+const BLOCK: usize = 1 << 13;
+
 /// The seed grid: a cube that is doubled towards each centroid outside it, in the order of the voxels.
 struct SeedGrid {
     low: [f64; 3],
@@ -68,13 +73,22 @@ struct SeedGrid {
 }
 
 impl SeedGrid {
-    fn new(positions: &[[f32; 3]], edge: f64) -> Self {
-        let Some(first) = positions.first() else { return Self { low: [0.0; 3], edge } };
+    /// `edge` is positive and finite.
+    fn new(positions: &[[f32; 3]], edge: f64, cancel: Cancel<'_>) -> Result<Self> {
+        let Some(first) = positions.first() else { return Ok(Self { low: [0.0; 3], edge }) };
         let mut low = first.map(|v| f64::from(v) - edge);
         let mut high = first.map(|v| f64::from(v) + edge);
         let mut side = 2.0 * edge;
-        for position in positions {
+        for (index, position) in positions.iter().enumerate() {
+            if index.is_multiple_of(BLOCK) {
+                cancel.check()?;
+            }
             let at = position.map(f64::from);
+            if at.iter().any(|v| !v.is_finite()) {
+                let message = "the voxels' means overflow float32, in which the point cloud library computes; move \
+                               the cloud closer to the origin, or use vccs";
+                return Err(Error::new(ErrorKind::OutOfRange, message));
+            }
             while (0..3).any(|axis| at[axis] < low[axis] || at[axis] >= high[axis]) {
                 for axis in 0..3 {
                     if at[axis] < high[axis] {
@@ -85,7 +99,7 @@ impl SeedGrid {
                 high = low.map(|v| v + side - f64::from(f32::EPSILON));
             }
         }
-        Self { low, edge }
+        Ok(Self { low, edge })
     }
 
     fn cell_of(&self, at: [f32; 3]) -> [u32; 3] {
@@ -99,12 +113,10 @@ impl SeedGrid {
 
 /// Per occupied cell of the seed grid the voxel nearest to its centre, where enough others are near.
 fn seeds(cloud: &PclVoxels, seed: f32, voxel: f32, cancel: Cancel<'_>) -> Result<Vec<u32>> {
-    let grid = SeedGrid::new(&cloud.positions, f64::from(seed));
+    let grid = SeedGrid::new(&cloud.positions, f64::from(seed), cancel)?;
     let cells: Vec<[u32; 3]> =
         collected(cloud.positions.iter().map(|&at| voxels::swapped(grid.cell_of(at))), "the seed cells")?;
-    if let Some(cell) = cells.iter().flatten().find(|&&v| i64::from(v) >= crate::cloud::MAX_EXTENT) {
-        return Err(voxels::out_of_range("seed cells", i64::from(*cell) + 1));
-    }
+    cells.iter().try_for_each(|cell| voxels::check_extent("seed cells", cell))?;
     let buckets = Buckets::new(&cells, cancel)?;
     let radius = 0.5 * seed;
     let fewest = 0.05_f32 * radius * radius * std::f32::consts::PI / (voxel * voxel);

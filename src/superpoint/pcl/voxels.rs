@@ -1,13 +1,16 @@
 //! Voxels, their means and normals, as the point cloud library's adjacency octree has them.
 
 use super::super::normals;
-use super::super::options::check_positive;
+use super::super::options::check_single;
 use super::super::voxel_cloud::{color_of, occupied};
 use crate::arena::{Buffer, nothing};
 use crate::cancel::Cancel;
 use crate::cloud::{Cloud, MAX_EXTENT, NO_CELL};
 use crate::error::{Error, ErrorKind, Result, collected, filled};
 use crate::sparse::Neighbours;
+
+/// Points between two looks at the cancel token.
+const BLOCK: usize = 1 << 13;
 
 /// The voxels of a cloud in the order of the library's octree leaves.
 #[derive(Debug, Clone)]
@@ -36,11 +39,16 @@ pub(super) fn swapped([x, y, z]: [u32; 3]) -> [u32; 3] {
 impl PclVoxels {
     /// The voxels of `cloud` at `voxel_size` metres.
     pub fn new(cloud: &Cloud<'_>, voxel_size: f64, cancel: Cancel<'_>) -> Result<Self> {
-        check_positive("voxel_size", voxel_size, "m", "0.05")?;
+        check_single("voxel_size", voxel_size, "0.05")?;
         cloud.validate()?;
-        let positions = (0..cloud.len()).map(|i| cloud.frame.to_metres(cloud.positions.row(i)).map(|v| v as f32));
-        let points: Vec<[f32; 3]> = collected(positions, "the positions")?;
-        let cells = cells(&points, f64::from(voxel_size as f32))?;
+        let mut points = filled(cloud.len(), [0.0_f32; 3], "the positions")?;
+        for (block, points) in points.chunks_mut(BLOCK).enumerate() {
+            cancel.check()?;
+            for (index, point) in (block * BLOCK..).zip(points) {
+                *point = cloud.frame.to_metres(cloud.positions.row(index)).map(|v| v as f32);
+            }
+        }
+        let cells = cells(&points, f64::from(voxel_size as f32), cancel)?;
         let (voxels, neighbours) = occupied(&cells, cancel)?;
         let count = neighbours.len();
         let mut this = Self {
@@ -52,19 +60,21 @@ impl PclVoxels {
             voxel_of_point: nothing(),
             neighbours,
         };
-        cancel.check()?;
+        let color = |point: usize| color_of(cloud, point).map(|v| v as f32);
         for voxel in 0..count {
             let points_here = voxels.points_of(voxel);
-            let color = |point: u32| color_of(cloud, point as usize).map(|v| v as f32);
-            this.positions[voxel] = mean(points_here.iter().map(|&p| points[p as usize]));
-            this.colors[voxel] = mean(points_here.iter().map(|&p| color(p)));
+            this.positions[voxel] = mean(points_here, |point| points[point], cancel)?;
+            this.colors[voxel] = mean(points_here, color, cancel)?;
         }
         this.normals = match &cloud.normals {
             None => this.estimated_normals(|_, _| true, cancel)?,
             Some(given) => {
-                let of = |&point: &u32| cloud.frame.turn(given.row(point as usize)).map(|v| v as f32);
-                let summed = |voxel| unit(sum(voxels.points_of(voxel).iter().map(of)));
-                collected((0..count).map(summed), "the normals of the voxels")?
+                let of = |point: usize| cloud.frame.turn(given.row(point)).map(|v| v as f32);
+                let mut normals = filled(count, [0.0; 3], "the normals of the voxels")?;
+                for (voxel, normal) in normals.iter_mut().enumerate() {
+                    *normal = unit(sum(voxels.points_of(voxel), of, cancel)?);
+                }
+                normals
             }
         };
         this.voxel_of_point = voxels.voxel_of_point;
@@ -134,7 +144,7 @@ fn cross(a: [f32; 3], b: [f32; 3]) -> [f32; 3] {
 }
 
 /// Cells in a cube of 2^d voxels around the centre of the bounding box.
-fn cells(points: &[[f32; 3]], voxel: f64) -> Result<Vec<[u32; 3]>> {
+fn cells(points: &[[f32; 3]], voxel: f64, cancel: Cancel<'_>) -> Result<Vec<[u32; 3]>> {
     const EPSILON: f64 = f32::EPSILON as f64;
     let finite = |point: &&[f32; 3]| point.iter().all(|v| v.is_finite());
     let mut low = [f64::INFINITY; 3];
@@ -156,14 +166,26 @@ fn cells(points: &[[f32; 3]], voxel: f64) -> Result<Vec<[u32; 3]>> {
         let surplus = side - extent[axis];
         if surplus > EPSILON { low[axis] - surplus / 2.0 } else { low[axis] }
     });
-    let cell = |point: &[f32; 3]| match finite(&point) {
-        true => swapped(std::array::from_fn(|axis| ((f64::from(point[axis]) - origin[axis]) / voxel) as u32)),
-        false => NO_CELL,
-    };
-    collected(points.iter().map(cell), "the cells of the points")
+    let mut cells = filled(points.len(), NO_CELL, "the cells of the points")?;
+    for (cells, points) in cells.chunks_mut(BLOCK).zip(points.chunks(BLOCK)) {
+        cancel.check()?;
+        for (cell, point) in cells.iter_mut().zip(points).filter(|(_, point)| finite(point)) {
+            *cell = swapped(std::array::from_fn(|axis| ((f64::from(point[axis]) - origin[axis]) / voxel) as u32));
+            check_extent("voxels", cell)?;
+        }
+    }
+    Ok(cells)
 }
 
-pub(super) fn out_of_range(what: &str, count: i64) -> Error {
+/// An error unless the cell fits the keys.
+pub(super) fn check_extent(what: &str, cell: &[u32; 3]) -> Result<()> {
+    match cell.iter().find(|&&v| i64::from(v) >= MAX_EXTENT) {
+        Some(&v) => Err(out_of_range(what, i64::from(v) + 1)),
+        None => Ok(()),
+    }
+}
+
+fn out_of_range(what: &str, count: i64) -> Error {
     Error::new(
         ErrorKind::OutOfRange,
         format!(
@@ -172,13 +194,21 @@ pub(super) fn out_of_range(what: &str, count: i64) -> Error {
     )
 }
 
-fn sum(rows: impl Iterator<Item = [f32; 3]>) -> [f32; 3] {
-    rows.fold([0.0; 3], |sum, row| [sum[0] + row[0], sum[1] + row[1], sum[2] + row[2]])
+/// The sum of the rows of `points`, in their order.
+fn sum(points: &[u32], row: impl Fn(usize) -> [f32; 3], cancel: Cancel<'_>) -> Result<[f32; 3]> {
+    let mut sum = [0.0; 3];
+    for points in points.chunks(BLOCK) {
+        cancel.check()?;
+        for row in points.iter().map(|&point| row(point as usize)) {
+            (0..3).for_each(|axis| sum[axis] += row[axis]);
+        }
+    }
+    Ok(sum)
 }
 
-fn mean(rows: impl ExactSizeIterator<Item = [f32; 3]>) -> [f32; 3] {
-    let count = rows.len() as f32;
-    sum(rows).map(|v| v / count)
+fn mean(points: &[u32], row: impl Fn(usize) -> [f32; 3], cancel: Cancel<'_>) -> Result<[f32; 3]> {
+    let count = points.len() as f32;
+    Ok(sum(points, row, cancel)?.map(|v| v / count))
 }
 
 /// `v` at length one; as it is where it has none.

@@ -7,6 +7,22 @@ use std::path::Path;
 
 /// Reads one whole number per point.
 pub(crate) fn read_labels(path: &Path) -> Result<Vec<i32>> {
+    let ids = read_ids(path)?;
+    let mut labels = with_capacity(ids.len(), "the labels")?;
+    for (point, &id) in ids.iter().enumerate() {
+        let label = i32::try_from(id).map_err(|_| {
+            Error::format(format!(
+                "labels '{}': that of point {point} is {id}, which 32 bits do not hold",
+                path.display()
+            ))
+        })?;
+        labels.push(label);
+    }
+    Ok(labels)
+}
+
+/// The same of ids, which may be larger.
+pub(crate) fn read_ids(path: &Path) -> Result<Vec<i64>> {
     let bytes = read_bytes(path)?;
     let has = |extension: &str| path.extension().is_some_and(|found| found == extension);
     let labels = match () {
@@ -23,17 +39,17 @@ pub(crate) fn read_labels(path: &Path) -> Result<Vec<i32>> {
 }
 
 /// The lower halves of 32-bit numbers: the upper ones are instances.
-fn kitti(bytes: &[u8]) -> Result<Vec<i32>> {
+fn kitti(bytes: &[u8]) -> Result<Vec<i64>> {
     let (rows, rest) = bytes.as_chunks::<4>();
     if !rest.is_empty() {
         return Err(Error::format(format!("{} bytes are no 32-bit numbers", bytes.len())));
     }
     let mut labels = with_capacity(rows.len(), "the labels")?;
-    labels.extend(rows.iter().map(|row| i32::from(u16::from_le_bytes([row[0], row[1]]))));
+    labels.extend(rows.iter().map(|row| i64::from(u16::from_le_bytes([row[0], row[1]]))));
     Ok(labels)
 }
 
-fn lines(bytes: &[u8]) -> Result<Vec<i32>> {
+fn lines(bytes: &[u8]) -> Result<Vec<i64>> {
     let text = std::str::from_utf8(bytes).map_err(|_| Error::format("the file is no text"))?;
     let mut labels = with_capacity(text.lines().count(), "the labels")?;
     for (index, line) in text.lines().enumerate() {
@@ -73,6 +89,9 @@ mod tests {
         for file in [&ply[..], two] {
             mutate(file, 20_000, |bytes| drop(ply::parse_labels(&bytes)));
         }
+        let large = b"5000000000\n-1\n";
+        assert!(read("a.txt", large).unwrap_err().to_string().contains("5000000000"));
+        assert_eq!(read_ids(&folder.path().join("a.txt")).unwrap(), [5_000_000_000, -1]);
         assert_eq!(read("a.bin", &[0; 8]).unwrap_err().kind(), ErrorKind::Unsupported);
         crate::formats::write_npy_labels(&folder.path().join("a.npy"), &[5, -1]).unwrap();
         assert_eq!(read_labels(&folder.path().join("a.npy")).unwrap(), [5, -1]);

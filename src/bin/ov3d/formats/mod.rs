@@ -13,7 +13,7 @@ mod testing;
 mod vertex;
 
 pub(crate) use labelled::{HeatCloud, LabelledCloud, SuperpointCloud};
-pub(crate) use labels::read_labels;
+pub(crate) use labels::{read_ids, read_labels};
 pub(crate) use npy::{read_npy_coordinates, read_npy_f32, read_npy_i32, write_npy_labels};
 
 use openvocab3d::cloud::{Cloud, Frame, StridedView};

@@ -57,6 +57,12 @@ pub(crate) fn read_npy_i32(path: &Path) -> Result<(Vec<usize>, Vec<i32>)> {
     read(path, |array| array.collect("32-bit integers", whole))
 }
 
+/// `value` if it is a whole number that FP64 tells from its neighbours.
+pub(super) fn exact(value: f64) -> Option<i64> {
+    let fits = value.fract() == 0.0 && value.abs() < (1_i64 << 53) as f64;
+    fits.then_some(value as i64)
+}
+
 /// `value` if it is a whole number of 32 bits.
 fn whole(value: f64) -> Option<i32> {
     let fits = value.fract() == 0.0 && value >= f64::from(i32::MIN) && value <= f64::from(i32::MAX);
@@ -87,13 +93,13 @@ pub(crate) fn read_npy_coordinates(path: &Path) -> Result<Option<Vec<[i32; 4]>>>
     }
 }
 
-/// Labels from whole numbers `[n]`.
-pub(super) fn parse_labels(bytes: &[u8]) -> Result<Vec<i32>> {
+/// Labels or ids from whole numbers `[n]`.
+pub(super) fn parse_labels(bytes: &[u8]) -> Result<Vec<i64>> {
     let array = Array::parse(bytes)?;
     if array.shape.len() != 1 {
         return Err(Error::format(format!("the array has shape {:?}; labels need [n]", array.shape)));
     }
-    array.collect("32-bit integers", whole)
+    array.collect("integers of 53 bits", exact)
 }
 
 /// Writes labels as int32 `[n]`.

@@ -1,6 +1,7 @@
 //! The points of ascii and binary PLY files.
 
 use super::CloudFile;
+use super::npy::exact;
 use super::vertex::{LABEL_NAMES, Vertex};
 use openvocab3d::error::with_capacity;
 use openvocab3d::{Error, Result};
@@ -17,8 +18,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<CloudFile> {
     parse_points(bytes, read_vertices)
 }
 
-/// The labels of the points of a PLY file, which must have one property that is called so.
-pub(super) fn parse_labels(bytes: &[u8]) -> Result<Vec<i32>> {
+/// The labels or ids of the points of a PLY file, which must have one property that is called so.
+pub(super) fn parse_labels(bytes: &[u8]) -> Result<Vec<i64>> {
     parse_points(bytes, |payload, element| {
         let named: Vec<&str> = LABEL_NAMES.into_iter().filter(|name| element.properties.contains_key(*name)).collect();
         let [_] = named[..] else {
@@ -29,8 +30,7 @@ pub(super) fn parse_labels(bytes: &[u8]) -> Result<Vec<i32>> {
         };
         let mut labels = with_capacity(element.count, "the labels")?;
         payload.read(element, |vertex| {
-            let fits = vertex.label.fract() == 0.0 && vertex.label.abs() <= f64::from(i32::MAX);
-            labels.push(if fits { vertex.label as i32 } else { return Err(Error::format("its label is no number")) });
+            labels.push(exact(vertex.label).ok_or_else(|| Error::format("its label is no whole number"))?);
             Ok(())
         })?;
         Ok(labels)
