@@ -129,6 +129,10 @@ pub fn summed_scores(
     check_weights(weights, superpoints)?;
     let members = Members::new(superpoints, cancel)?;
     let new_sums = || filled(scores.width(), 0_i128, "the summed scores");
+    let (threshold, other) = match fallback {
+        Some(Fallback { threshold, label }) => (f64::from(threshold), label),
+        None => (f64::NEG_INFINITY, NO_LABEL),
+    };
     let elected = for_superpoints(superpoints, cancel, new_sums, |sums, superpoint| {
         sums.fill(0);
         let (mut voted, mut total) = (false, 0.0);
@@ -144,7 +148,7 @@ pub fn summed_scores(
         }
         let elected = if voted { winner((0..).zip(sums.iter().copied())) } else { NO_LABEL };
         let mean = sums.get(elected as usize).map_or(f64::NAN, |sum| *sum as f64 / total);
-        Ok(fallback.filter(|fallback| mean < f64::from(fallback.threshold)).map_or(elected, |fallback| fallback.label))
+        Ok(if mean < threshold { other } else { elected })
     })?;
     after_vote(superpoints, &elected, labels, cancel)
 }
