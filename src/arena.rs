@@ -223,7 +223,7 @@ unsafe impl Allocator for Arena {
             None => {
                 // Where memory is short, none lies idle.
                 let held = blocks.in_use + blocks.free + whole.size() as u64;
-                if blocks.budget.is_some_and(|budget| held > budget.before + budget.bytes) {
+                if blocks.budget.is_some_and(|budget| held > budget.before.saturating_add(budget.bytes)) {
                     blocks.give_all_back();
                 }
                 NonNull::slice_from_raw_parts(Global.allocate(whole)?.cast(), layout.size())
