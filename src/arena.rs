@@ -19,6 +19,11 @@ pub fn nothing<T>() -> Buffer<T> {
     Buffer::new_in(Arena::default())
 }
 
+/// Consecutive parts of `whole`, of these lengths.
+pub(crate) fn parts<T>(mut whole: &mut [T], lengths: impl Iterator<Item = usize>) -> impl Iterator<Item = &mut [T]> {
+    lengths.map_while(move |length| whole.split_off_mut(..length))
+}
+
 /// Where a run's buffers live. The default is the system's heap; [`Arena::keeping`] keeps what is given back.
 ///
 /// Clones are the same arena. Blocks are kept by size class, up to a quarter larger than asked for, so that frames of

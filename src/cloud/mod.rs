@@ -6,8 +6,8 @@ mod synthetic;
 mod view;
 
 pub use frame::{Axes, Frame};
-pub(crate) use quantise::shift_for;
 pub use quantise::{GridOrigin, MAX_EXTENT, NO_CELL, Quantised, quantise};
+pub(crate) use quantise::{floor, shift_for};
 pub use synthetic::{
     LidarOptions, MOST_VOXELS, RoomOptions, Scene, SizedCloud, SphereOptions, SyntheticCloud, lidar, room, sphere,
 };

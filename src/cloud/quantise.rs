@@ -101,7 +101,7 @@ const MIDDLE: u32 = 1 << 30;
 
 /// The largest whole number that is not above `v`, without a call of the mathematics library. A finite position whose
 /// cell overflows is out of range, not absent.
-fn floor(v: f64) -> f64 {
+pub(crate) fn floor(v: f64) -> f64 {
     let whole = v as i64 as f64;
     let floored = if whole > v { whole - 1.0 } else { whole };
     if v.abs() < 2_f64.powi(53) { floored } else { v.clamp(f64::MIN, f64::MAX) }

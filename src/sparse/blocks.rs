@@ -148,6 +148,14 @@ impl Blocks {
         })
     }
 
+    /// The number of occupied cells among `masks` around `block`.
+    pub(super) fn count_occupied(&self, block: usize, masks: &[(u8, u64)]) -> usize {
+        let around = &self.around[block];
+        let neighbours = masks.iter().map(|&(slot, cells)| (around[usize::from(slot)], cells));
+        let occupied = neighbours.filter(|(neighbour, _)| *neighbour != NO_ROW);
+        occupied.map(|(neighbour, cells)| (self.occupancy[neighbour as usize] & cells).count_ones() as usize).sum()
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> u64 {
         (size_of_val(&self.first[..]) + size_of_val(&self.occupancy[..]) + size_of_val(&self.around[..])) as u64

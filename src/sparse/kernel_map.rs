@@ -5,7 +5,7 @@
 
 use super::blocks::{LocalOffsets, set_bits};
 use super::{Blocks, Level, Levels};
-use crate::arena::{Arena, Buffer};
+use crate::arena::{self, Arena, Buffer};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use rayon::prelude::*;
@@ -279,12 +279,10 @@ impl KernelMap {
             starts,
         };
         let mut parts: Buffer<(&mut [Pair], &mut [u32; 2], &mut [u32; 2])> = arena.with_capacity(chunks, what)?;
-        let mut rest = &mut map.pairs[..];
-        for (index, (limits, home)) in map.limits.iter_mut().zip(map.homes.iter_mut()).enumerate() {
-            let pairs;
-            (pairs, rest) = rest.split_at_mut((map.starts[(index + 1) * volume] - map.starts[index * volume]) as usize);
-            parts.push((pairs, limits, home));
-        }
+        let pairs_of = |chunk: usize| (map.starts[(chunk + 1) * volume] - map.starts[chunk * volume]) as usize;
+        let pairs = arena::parts(&mut map.pairs, (0..chunks).map(pairs_of));
+        let places = map.limits.iter_mut().zip(map.homes.iter_mut());
+        parts.extend(pairs.zip(places).map(|(pairs, (limits, home))| (pairs, limits, home)));
         let starts = &map.starts[..];
         parts.par_iter_mut().zip(offsets.par_chunks(chunk_rows)).enumerate().try_for_each(
             |(index, (part, offsets))| {

@@ -41,14 +41,21 @@ pub(super) fn cells_per_axis(level: usize) -> u32 {
     1 << (AXIS_BITS - level as u32)
 }
 
-/// Moves bit i of `v` to bit 3 i.
+/// Moves bit i of `v`, below 2^18, to bit 3 i.
 fn spread(v: u32) -> u64 {
-    let mut x = u64::from(v) & 0x1F_FFFF;
-    x = (x | x << 32) & 0x1F_0000_0000_FFFF;
-    x = (x | x << 16) & 0x1F_0000_FF00_00FF;
-    x = (x | x << 8) & 0x100F_00F0_0F00_F00F;
-    x = (x | x << 4) & 0x10C3_0C30_C30C_30C3;
-    (x | x << 2) & 0x1249_2492_4924_9249
+    const HALF: usize = 1 << (AXIS_BITS / 2);
+    const SPREAD: [u32; HALF] = {
+        let mut table = [0; HALF];
+        let mut v = 1;
+        while v < HALF {
+            // The lowest bit as it is, the others as they stand in the entry for all but it.
+            table[v] = (v & 1) as u32 | table[v >> 1] << 3;
+            v += 1;
+        }
+        table
+    };
+    let half = |v: u32| u64::from(SPREAD[v as usize % HALF]);
+    half(v) | half(v >> (AXIS_BITS / 2)) << (3 * AXIS_BITS / 2)
 }
 
 /// Moves bit 3 i of `v` to bit i.

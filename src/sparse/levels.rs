@@ -2,7 +2,7 @@
 
 use super::blocks::{Blocks, LocalOffsets};
 use super::key::{Voxel, cells_per_axis, decode, encode_at};
-use crate::arena::{Arena, Buffer};
+use crate::arena::{Arena, Buffer, nothing};
 use crate::cancel::Cancel;
 use crate::error::Result;
 use rayon::prelude::*;
@@ -64,9 +64,12 @@ impl Levels {
         let mut blocks: Buffer<Blocks> = arena.with_capacity(count, "the blocks")?;
         // From the coarsest down: the neighbours of a level's blocks are found through the blocks two levels above.
         for depth in (0..count).rev() {
-            let above = (count - 1 - depth).checked_sub(2).map(|place| &blocks[place]);
-            let around = neighbours(&levels[depth + 2], depth + 2, above, cancel)?;
-            blocks.push(Blocks::new(&levels[depth].keys, around, cancel)?);
+            let (keys, level) = (&levels[depth].keys, &levels[depth + 2]);
+            let around = match (count - 1 - depth).checked_sub(2) {
+                Some(place) => neighbours(&level.keys, depth + 2, Some(&blocks[place]), cancel)?,
+                None => neighbours_alone(&level.keys, depth + 2, cancel)?,
+            };
+            blocks.push(Blocks::new(keys, around, cancel)?);
         }
         blocks.reverse();
         Ok(Self { levels, blocks })
@@ -82,6 +85,11 @@ impl Levels {
         &self.levels[depth]
     }
 
+    /// The keys of level 0, as they came.
+    pub(crate) fn into_keys(mut self) -> Buffer<u64> {
+        std::mem::replace(&mut self.levels[0].keys, nothing())
+    }
+
     /// The blocks of level `depth`.
     pub fn blocks(&self, depth: usize) -> &Blocks {
         &self.blocks[depth]
@@ -94,18 +102,36 @@ impl Levels {
     }
 }
 
+/// The neighbours of the voxels of a level above which there are no blocks: those are made for the purpose, two levels
+/// at a time, until so few voxels are left that a search is quicker.
+fn neighbours_alone(keys: &Buffer<u64>, depth: usize, cancel: Cancel<'_>) -> Result<Buffer<[u32; 27]>> {
+    const FEW: usize = 64;
+    if keys.len() <= FEW || cells_per_axis(depth) < 4 {
+        return neighbours(keys, depth, None, cancel);
+    }
+    let mut above = keys.allocator().with_capacity(keys.len(), "the coarse voxels")?;
+    keys.chunk_by(|a, b| a >> 6 == b >> 6).for_each(|block| above.push(block[0] >> 6));
+    let around = neighbours_alone(&above, depth + 2, cancel)?;
+    neighbours(keys, depth, Some(&Blocks::new(keys, around, cancel)?), cancel)
+}
+
 /// Per voxel of a level, the rows of its 27 neighbours in kernel-offset order: by its blocks where it has some, and by
-/// binary search on the few voxels of the coarsest levels.
-fn neighbours(level: &Level, depth: usize, blocks: Option<&Blocks>, cancel: Cancel<'_>) -> Result<Buffer<[u32; 27]>> {
+/// binary search among few.
+fn neighbours(
+    keys: &Buffer<u64>,
+    depth: usize,
+    blocks: Option<&Blocks>,
+    cancel: Cancel<'_>,
+) -> Result<Buffer<[u32; 27]>> {
     /// Voxels of one thread's task.
     const TASK: usize = 512;
     let lookup = LocalOffsets::of_size(3);
-    let mut table = level.keys.allocator().filled(level.len(), [NO_ROW; 27], "the neighbours of the blocks")?;
+    let mut table = keys.allocator().filled(keys.len(), [NO_ROW; 27], "the neighbours of the blocks")?;
     table.par_chunks_mut(TASK).enumerate().try_for_each(|(task, table)| {
         cancel.check()?;
         let first = task * TASK;
         let Some(blocks) = blocks else {
-            table.iter_mut().enumerate().for_each(|(index, row)| search_neighbours(level, depth, first + index, row));
+            table.iter_mut().enumerate().for_each(|(index, row)| search_neighbours(keys, depth, first + index, row));
             return Ok(());
         };
         let (rows, offsets) = (first..first + table.len(), &mut [0; TASK][..table.len()]);
@@ -116,14 +142,14 @@ fn neighbours(level: &Level, depth: usize, blocks: Option<&Blocks>, cancel: Canc
     Ok(table)
 }
 
-fn search_neighbours(level: &Level, depth: usize, row: usize, neighbours: &mut [u32; 27]) {
-    let voxel = decode(level.keys[row], depth);
+fn search_neighbours(keys: &[u64], depth: usize, row: usize, neighbours: &mut [u32; 27]) {
+    let voxel = decode(keys[row], depth);
     let limit = cells_per_axis(depth);
     for (slot, offset) in super::kernel_offsets(3).enumerate() {
         let cell = [0, 1, 2].map(|axis| voxel.cell[axis].wrapping_add_signed(offset[axis]));
         if cell.iter().all(|&v| v < limit) {
             let key = encode_at(Voxel { cell, ..voxel }, depth);
-            if let Ok(found) = level.keys.binary_search(&key) {
+            if let Ok(found) = keys.binary_search(&key) {
                 neighbours[slot] = found as u32;
             }
         }
@@ -150,6 +176,20 @@ mod tests {
     }
 
     #[test]
+    fn many_clouds_have_neighbours_at_the_coarsest_level() {
+        let cells: Vec<[u32; 3]> = vec![[0; 3], [(1 << 18) - 1; 3], [1 << 17; 3]];
+        let clouds: Vec<&[[u32; 3]]> = vec![&cells; 300];
+        let voxels = Voxels::from_cells(&clouds, &Arena::default(), Cancel::default()).unwrap();
+        for depth in [14, 15, 16] {
+            let mut keys = voxels.keys.clone();
+            keys.iter_mut().for_each(|key| *key >>= 3 * depth);
+            keys.dedup();
+            let alone = neighbours_alone(&keys, depth, Cancel::default()).unwrap();
+            assert!(alone == neighbours(&keys, depth, None, Cancel::default()).unwrap(), "level {depth}");
+        }
+    }
+
+    #[test]
     fn an_empty_call_has_empty_levels() {
         let levels = Levels::new(Buffer::new_in(Arena::default()), 5, Cancel::default()).unwrap();
         assert!((0..7).all(|depth| levels.level(depth).is_empty()));
@@ -163,9 +203,10 @@ mod tests {
         let levels = Levels::new(voxels.keys, 5, Cancel::default()).unwrap();
         for depth in 0..5 {
             let (level, blocks) = (levels.level(depth), Some(levels.blocks(depth)));
-            let by_blocks = neighbours(level, depth, blocks, Cancel::default()).unwrap();
-            let searched = neighbours(level, depth, None, Cancel::default()).unwrap();
-            assert!(by_blocks == searched, "level {depth}");
+            let by_blocks = neighbours(&level.keys, depth, blocks, Cancel::default()).unwrap();
+            let searched = neighbours(&level.keys, depth, None, Cancel::default()).unwrap();
+            let alone = neighbours_alone(&level.keys, depth, Cancel::default()).unwrap();
+            assert!(by_blocks == searched && alone == searched, "level {depth}");
         }
         assert!(levels.level(0).keys.contains(&encode(Voxel { batch: 1, cell: cells[0] })));
     }

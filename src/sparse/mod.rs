@@ -18,6 +18,6 @@ pub use key::{BATCH_LIMIT, Voxel, decode, encode};
 pub use levels::{Level, Levels};
 pub use neighbours::Neighbours;
 pub use offsets::kernel_offsets;
-pub(crate) use sort::sort_by_key;
+pub(crate) use sort::{Keys, sort_by_key};
 pub use voxels::{NO_VOXEL, Voxels, from_coordinates};
 pub(crate) use voxels::{check_count, coordinate_keys};

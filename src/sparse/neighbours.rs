@@ -2,15 +2,13 @@
 
 use super::Blocks;
 use super::blocks::LocalOffsets;
+use crate::arena::parts;
 use crate::cancel::Cancel;
-use crate::error::{Error, ErrorKind, Result, with_capacity};
+use crate::error::{Error, Result, filled, with_capacity};
 use rayon::prelude::*;
 
 /// Blocks of one thread's task, and between two looks at the cancel token.
 const TASK: usize = 1 << 7;
-
-/// The most neighbours of a voxel, itself included.
-const MOST: usize = 27;
 
 /// The neighbours of every voxel of a level, as one list cut into rows.
 #[derive(Debug, Clone, Default)]
@@ -41,44 +39,43 @@ impl Neighbours {
     /// The neighbours of the voxels of `blocks`, block by block: an order that depends on the voxels alone.
     pub fn new(blocks: &Blocks, cancel: Cancel<'_>) -> Result<Self> {
         let masks = local_masks();
-        let parts: Vec<(Vec<u8>, Vec<u32>)> = (0..blocks.len().div_ceil(TASK))
-            .into_par_iter()
-            .map(|task| {
-                cancel.check()?;
-                let tasks = task * TASK..blocks.len().min((task + 1) * TASK);
-                let voxels: usize = tasks.clone().map(|block| blocks.rows(block).len()).sum();
-                let mut counts = with_capacity(voxels, "the neighbours")?;
-                // A surface's voxel has about 10 neighbours; the list grows where there are more.
-                let mut rows: Vec<u32> = with_capacity(voxels * 10, "the neighbours")?;
-                for block in tasks {
-                    for cell in blocks.cells(block) {
-                        if rows.capacity() - rows.len() < MOST {
-                            rows.try_reserve(rows.len().max(MOST)).map_err(|_| out_of_memory(rows.len()))?;
-                        }
-                        let before = rows.len();
-                        rows.extend(blocks.occupied(block, &masks[cell]));
-                        counts.push((rows.len() - before) as u8);
-                    }
-                }
-                Ok((counts, rows))
-            })
-            .collect::<Result<_>>()?;
-        let count: usize = parts.iter().map(|(counts, _)| counts.len()).sum();
-        let mut this = Self {
-            starts: with_capacity(count + 1, "the neighbours")?,
-            rows: with_capacity(parts.iter().map(|(_, rows)| rows.len()).sum(), "the neighbours")?,
-        };
-        let mut start = 0;
-        this.starts.push(start);
-        for (counts, rows) in parts {
+        let blocks_of = |task: usize| task * TASK..blocks.len().min((task + 1) * TASK);
+        let rows_of = |task: usize| blocks.rows(task * TASK).start..blocks.rows(blocks_of(task).end - 1).end;
+        let tasks = 0..blocks.len().div_ceil(TASK);
+        let voxels = tasks.clone().last().map_or(0, |last| rows_of(last).end);
+        let mut starts = filled(voxels + 1, 0_usize, "the neighbours")?;
+        let mut counts = with_capacity(tasks.len(), "the neighbours")?;
+        counts.extend(parts(&mut starts[1..], tasks.clone().map(|task| rows_of(task).len())));
+        counts.par_iter_mut().enumerate().try_for_each(|(task, counts)| {
             cancel.check()?;
-            this.starts.extend(counts.iter().map(|&count| {
-                start += usize::from(count);
-                start
-            }));
-            this.rows.extend_from_slice(&rows);
+            let mut counts = counts.iter_mut();
+            for block in blocks_of(task) {
+                for (cell, count) in blocks.cells(block).zip(counts.by_ref()) {
+                    *count = blocks.count_occupied(block, &masks[cell]);
+                }
+            }
+            Ok::<(), Error>(())
+        })?;
+        let mut total = 0;
+        for start in &mut starts {
+            total += *start;
+            *start = total;
         }
-        Ok(this)
+        let mut rows = filled(total, 0, "the neighbours")?;
+        let mut places = with_capacity(tasks.len(), "the neighbours")?;
+        places.extend(parts(&mut rows, tasks.map(|task| starts[rows_of(task).end] - starts[rows_of(task).start])));
+        places.par_iter_mut().enumerate().try_for_each(|(task, places)| {
+            cancel.check()?;
+            let mut places = places.iter_mut();
+            for block in blocks_of(task) {
+                for cell in blocks.cells(block) {
+                    let around = blocks.occupied(block, &masks[cell]);
+                    around.zip(places.by_ref()).for_each(|(row, place)| *place = row);
+                }
+            }
+            Ok::<(), Error>(())
+        })?;
+        Ok(Self { starts, rows })
     }
 
     /// The number of voxels.
@@ -95,13 +92,6 @@ impl Neighbours {
     pub fn of(&self, voxel: usize) -> &[u32] {
         &self.rows[self.starts[voxel]..self.starts[voxel + 1]]
     }
-}
-
-fn out_of_memory(len: usize) -> Error {
-    Error::new(
-        ErrorKind::OutOfMemory,
-        format!("no memory for the neighbours ({len} so far); free memory or use larger voxels"),
-    )
 }
 
 #[cfg(test)]

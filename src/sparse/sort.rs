@@ -3,7 +3,7 @@
 //! Where the bits in which keys differ and a point's number fit one word, words are sorted, runs of them by several
 //! threads, and merged. As no two words are equal, the result does not depend on the runs.
 
-use crate::arena::Buffer;
+use crate::arena::{Arena, Buffer, parts};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use rayon::prelude::*;
@@ -11,36 +11,127 @@ use std::ops::Range;
 
 const DIGIT_BITS: u32 = 11;
 const DIGITS: usize = 1 << DIGIT_BITS;
+const MOST_PASSES: usize = u64::BITS.div_ceil(DIGIT_BITS) as usize;
 /// Keys between two looks at the cancel token: a fraction of a millisecond.
 const BLOCK: usize = 1 << 16;
 /// Keys that are worth a thread's while.
-const RUN: usize = 1 << 13;
+pub(super) const RUN: usize = 1 << 13;
 
-/// Sorts pairs of a key and a point, given with ascending points, by key; equal keys keep their order.
-pub(crate) fn sort_by_key(items: &mut Buffer<(u64, u32)>, cancel: Cancel<'_>) -> Result<()> {
-    let Some(&(first, _)) = items.first() else { return Ok(()) };
-    let (differing, points) = items.iter().fold((0, 0), |bits, item| (bits.0 | (item.0 ^ first), bits.1 | item.1));
-    let key_bits = u64::BITS - differing.leading_zeros();
-    let point_bits = u32::BITS - points.leading_zeros();
-    if key_bits + point_bits > u64::BITS {
-        return sort_pairs(items, differing, cancel);
-    }
-    let (key_mask, point_mask) = (low_bits(key_bits), low_bits(point_bits));
-    let pack = |&(key, point): &(u64, u32)| (key & key_mask) << point_bits | u64::from(point);
-    let mut words = items.allocator().collected(items.iter().map(pack), "the sorted keys")?;
-    sort_words(&mut words, point_bits..point_bits + key_bits, cancel)?;
-    let common = first & !key_mask;
-    items.par_chunks_mut(RUN).zip(words.par_chunks(RUN)).for_each(|(items, words)| {
-        for (item, &word) in items.iter_mut().zip(words) {
-            *item = (common | word >> point_bits, (word & point_mask) as u32);
-        }
-    });
-    Ok(())
+/// Keys in ascending order, each with its point; the points of equal keys ascend.
+#[derive(Debug)]
+pub(crate) enum Sorted {
+    /// In each word the key's bits below those that are `common` to all, and its point below them.
+    Words {
+        /// In ascending order.
+        words: Buffer<u64>,
+        /// Bits of a point.
+        point_bits: u32,
+        /// The bits in which no keys differ.
+        common: u64,
+    },
+    /// Keys too wide for that.
+    Pairs(Buffer<(u64, u32)>),
 }
 
-/// A word whose lowest `count` bits are set; `count` is at most 63 unless all are.
+impl Sorted {
+    /// The number of keys.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Words { words, .. } => words.len(),
+            Self::Pairs(pairs) => pairs.len(),
+        }
+    }
+
+    /// The first place, from `place` on, whose key is not that of the place before it.
+    pub(crate) fn end_of_key(&self, place: usize) -> usize {
+        let key = |place: usize| self.at(place..place + 1).next().map(|(key, _)| key);
+        let (mut low, mut high) = (place.min(self.len()), self.len());
+        let before = low.checked_sub(1).and_then(key);
+        while low < high {
+            let middle = low.midpoint(high);
+            if key(middle) == before { low = middle + 1 } else { high = middle }
+        }
+        low
+    }
+
+    /// The keys and points at some places.
+    pub(crate) fn at(&self, places: Range<usize>) -> impl Iterator<Item = (u64, u32)> {
+        let (words, pairs, point_bits, common) = match self {
+            Self::Words { words, point_bits, common } => (&words[places], &[][..], *point_bits, *common),
+            Self::Pairs(pairs) => (&[][..], &pairs[places], 0, 0),
+        };
+        let points = low_bits(point_bits);
+        let unpacked = words.iter().map(move |&word| (common | word >> point_bits, (word & points) as u32));
+        unpacked.chain(pairs.iter().copied())
+    }
+}
+
+/// What is known of some keys.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Keys {
+    /// How many they are.
+    pub(crate) count: usize,
+    /// The bits that any has.
+    pub(crate) any: u64,
+    /// The bits that all have.
+    pub(crate) all: u64,
+}
+
+impl Keys {
+    const NONE: Self = Self { count: 0, any: 0, all: u64::MAX };
+
+    /// Of these keys.
+    pub(crate) fn of(keys: impl Iterator<Item = u64>) -> Self {
+        keys.map(|key| Self { count: 1, any: key, all: key }).fold(Self::NONE, Self::with)
+    }
+
+    fn with(self, other: Self) -> Self {
+        Self { count: self.count + other.count, any: self.any | other.any, all: self.all & other.all }
+    }
+}
+
+/// Sorts the points 0 to `points - 1` by `key_of`; points without a key are left out. `keys_of` says what is known of the
+/// keys of some points.
+pub(crate) fn sort_by_key(
+    points: usize,
+    keys_of: impl Fn(Range<usize>) -> Keys + Sync,
+    key_of: impl Fn(usize) -> Option<u64> + Sync,
+    arena: &Arena,
+    cancel: Cancel<'_>,
+) -> Result<Sorted> {
+    let run_of = |run: usize| run * RUN..points.min((run + 1) * RUN);
+    let mut runs = arena.filled(points.div_ceil(RUN), Keys::NONE, "the sorted keys")?;
+    runs.par_iter_mut().enumerate().try_for_each(|(run, keys)| {
+        cancel.check()?;
+        *keys = keys_of(run_of(run));
+        Ok::<(), Error>(())
+    })?;
+    let Keys { count, any, all } = runs.iter().copied().fold(Keys::NONE, Keys::with);
+    let key_bits = u64::BITS - (any & !all).leading_zeros();
+    let point_bits = usize::BITS - points.leading_zeros();
+    if key_bits + point_bits >= u64::BITS {
+        let mut pairs = arena.with_capacity(count, "the sorted keys")?;
+        pairs.extend((0..points).filter_map(|point| Some((key_of(point)?, point as u32))));
+        sort_pairs(&mut pairs, any & !all, cancel)?;
+        return Ok(Sorted::Pairs(pairs));
+    }
+    let mut words = arena.filled(count, 0, "the sorted keys")?;
+    let mut tasks = arena.with_capacity(runs.len(), "the sorted keys")?;
+    tasks.extend(parts(&mut words, runs.iter().map(|keys| keys.count)));
+    tasks.par_iter_mut().enumerate().try_for_each(|(run, words)| {
+        cancel.check()?;
+        let pack = |point: usize| Some((key_of(point)? & low_bits(key_bits)) << point_bits | point as u64);
+        words.iter_mut().zip(run_of(run).filter_map(pack)).for_each(|(place, word)| *place = word);
+        Ok::<(), Error>(())
+    })?;
+    drop(tasks);
+    sort_words(&mut words, point_bits..point_bits + key_bits, cancel)?;
+    Ok(Sorted::Words { words, point_bits, common: all & !low_bits(key_bits) })
+}
+
+/// A word whose lowest `count` bits are set; `count` is at most 63.
 fn low_bits(count: u32) -> u64 {
-    if count == u64::BITS { u64::MAX } else { (1 << count) - 1 }
+    (1 << count) - 1
 }
 
 /// Sorts words that differ from one another, the bits below `bits` ascending already among words equal in them.
@@ -66,22 +157,25 @@ fn sort_words(words: &mut Buffer<u64>, bits: Range<u32>, cancel: Cancel<'_>) -> 
 fn sort_run(words: &mut [u64], other: &mut [u64], bits: Range<u32>, cancel: Cancel<'_>) -> Result<()> {
     let passes = bits.len().div_ceil(DIGIT_BITS as usize);
     let width = bits.len().div_ceil(passes.max(1));
-    let (mut from, mut to) = (&mut *words, &mut *other);
-    for shift in bits.step_by(width.max(1)) {
-        let digit = |word: u64| (word >> shift) as usize & ((1 << width) - 1);
-        let mut next = [0_u32; DIGITS];
-        for block in from.chunks(BLOCK) {
-            cancel.check()?;
-            block.iter().for_each(|&word| next[digit(word)] += 1);
+    let digit = |word: u64, pass: usize| (word >> (bits.start as usize + pass * width)) as usize & ((1 << width) - 1);
+    let mut next = [[0_u32; DIGITS]; MOST_PASSES];
+    let next = &mut next[..passes];
+    for block in words.chunks(BLOCK) {
+        cancel.check()?;
+        for &word in block {
+            next.iter_mut().enumerate().for_each(|(pass, counts)| counts[digit(word, pass)] += 1);
         }
+    }
+    let (mut from, mut to) = (&mut *words, &mut *other);
+    for (pass, next) in next.iter_mut().enumerate() {
         let mut start = 0;
-        for count in &mut next {
+        for count in next[..1 << width].iter_mut() {
             start += std::mem::replace(count, start);
         }
         for block in from.chunks(BLOCK) {
             cancel.check()?;
             for &word in block {
-                let place = &mut next[digit(word)];
+                let place = &mut next[digit(word, pass)];
                 to[*place as usize] = word;
                 *place += 1;
             }
@@ -122,7 +216,7 @@ fn merge(a: &[u64], b: &[u64], merged: &mut [u64], cancel: Cancel<'_>) -> Result
     Ok(())
 }
 
-/// The same for keys that do not fit.
+/// Sorts pairs by key where words would be too narrow.
 fn sort_pairs(items: &mut Buffer<(u64, u32)>, differing: u64, cancel: Cancel<'_>) -> Result<()> {
     let mut sorted = items.allocator().filled(items.len(), (0, 0), "the sorted keys")?;
     for shift in (0..u64::BITS).step_by(DIGIT_BITS as usize) {
@@ -155,39 +249,47 @@ fn sort_pairs(items: &mut Buffer<(u64, u32)>, differing: u64, cancel: Cancel<'_>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arena::Arena;
     use crate::random::SplitMix64;
     use std::sync::atomic::AtomicBool;
 
     #[test]
     fn equals_a_stable_sort() {
         let mut random = SplitMix64::new(3);
-        for (count, mask) in [
-            (0, !0),
-            (1, !0),
-            (2, 1),
-            (5000, 0xFF),
-            (5000, !0),
-            (70_000, 0x3FF << 54 | 0x7FFF),
-            (9, 0),
-            (300_000, !0 >> 30),
-            (300_001, !0 >> 30),
-            (300_005, !0 >> 30),
+        for (count, mask, holes) in [
+            (0, !0, 0),
+            (1, !0, 0),
+            (2, 1, 0),
+            (5000, 0xFF, 3),
+            (5000, !0, 7),
+            (70_000, 0x3FF << 54 | 0x7FFF, 0),
+            (9, 0, 2),
+            (9, 0, 1),
+            (300_000, !0 >> 30, 0),
+            (300_001, !0 >> 30, 1000),
+            (300_005, !0 >> 30, 2),
         ] {
-            let items = (0..count).map(|index| (random.bits() & mask, index));
-            let mut items = Arena::default().collected(items, "items").unwrap();
-            let mut want = items.clone();
+            let common = random.bits() & !mask;
+            let mut keys: Vec<Option<u64>> = (0..count).map(|_| Some(random.bits() & mask | common)).collect();
+            keys.iter_mut().enumerate().filter(|(at, _)| holes > 0 && at % holes == 0).for_each(|(_, key)| *key = None);
+            let mut want: Vec<(u64, u32)> =
+                (0..).zip(&keys).filter_map(|(point, key)| Some(((*key)?, point))).collect();
             want.sort_by_key(|item| item.0);
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(1 + count as usize % 7).build().unwrap();
-            pool.install(|| sort_by_key(&mut items, Cancel::default())).unwrap();
-            assert_eq!(items, want);
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(1 + count % 7).build().unwrap();
+            let of = |points: Range<usize>| Keys::of(keys[points].iter().copied().flatten());
+            let sort = || sort_by_key(count, of, |point| keys[point], &Arena::default(), Cancel::default());
+            let sorted = pool.install(sort).unwrap();
+            assert_eq!(sorted.len(), want.len());
+            assert!(sorted.at(0..want.len()).eq(want.iter().copied()));
+            let middle = want.len() / 3..want.len() / 2;
+            assert!(sorted.at(middle.clone()).eq(want[middle].iter().copied()));
         }
     }
 
     #[test]
     fn a_set_flag_stops_it() {
         let flag = AtomicBool::new(true);
-        let mut items = Arena::default().collected([(2, 0), (1, 1)].into_iter(), "items").unwrap();
-        assert!(sort_by_key(&mut items, Cancel::when(&flag)).is_err());
+        let keys = [2, 1];
+        let of = |points: Range<usize>| Keys::of(keys[points].iter().copied());
+        assert!(sort_by_key(2, of, |point| Some(keys[point]), &Arena::default(), Cancel::when(&flag)).is_err());
     }
 }

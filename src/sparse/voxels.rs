@@ -1,11 +1,13 @@
 //! Occupied voxels of a call: unique sorted keys, and which points lie in which voxel.
 
 use super::key::{BATCH_LIMIT, Voxel, encode};
-use super::sort::sort_by_key;
-use crate::arena::{Arena, Buffer};
+use super::sort::{Keys, RUN, sort_by_key};
+use crate::arena::{Arena, Buffer, parts};
 use crate::cancel::Cancel;
 use crate::cloud::{MAX_EXTENT, NO_CELL};
 use crate::error::{Error, ErrorKind, Result};
+use rayon::prelude::*;
+use std::ops::Range;
 
 /// The voxel of a point that has none, because its position is not finite.
 pub const NO_VOXEL: u32 = u32::MAX;
@@ -35,45 +37,77 @@ impl Voxels {
         }
         let count: usize = cells.iter().map(|c| c.len()).sum();
         check_count(count)?;
-        let mut keyed: Buffer<(u64, u32)> = arena.with_capacity(count, "the voxel keys")?;
-        let mut point = 0_u32;
-        for (batch, cells) in cells.iter().enumerate() {
-            for block in cells.chunks(BLOCK) {
-                cancel.check()?;
-                for &cell in block {
-                    if cell != NO_CELL {
-                        keyed.push((encode(Voxel { batch: batch as u32, cell }), point));
-                    }
-                    point += 1;
-                }
-            }
+        if let [cells] = cells {
+            let keys_of = |points: Range<usize>| keys_of(&cells[points]);
+            return Self::from_keys(count, keys_of, |point| key_of(0, cells[point]), arena, cancel);
         }
-        Self::from_keyed(keyed, count, cancel)
+        let mut ends = arena.with_capacity(cells.len(), "the voxel keys")?;
+        ends.extend(cells.iter().scan(0, |end, cells| {
+            *end += cells.len();
+            Some(*end)
+        }));
+        let key_of_point = |point: usize| {
+            let batch = ends.partition_point(|&end| end <= point);
+            key_of(batch, cells[batch][point + cells[batch].len() - ends[batch]])
+        };
+        let keys_of = |points: Range<usize>| Keys::of(points.filter_map(key_of_point));
+        Self::from_keys(count, keys_of, key_of_point, arena, cancel)
     }
 
-    /// From (key, point) in the order of the points; `count` points in all.
-    fn from_keyed(mut keyed: Buffer<(u64, u32)>, count: usize, cancel: Cancel<'_>) -> Result<Self> {
-        sort_by_key(&mut keyed, cancel)?;
-        let voxels = keyed.chunk_by(|a, b| a.0 == b.0).count();
-        let arena = keyed.allocator();
+    /// From the key of every one of `count` points, or none.
+    fn from_keys(
+        count: usize,
+        keys_of: impl Fn(Range<usize>) -> Keys + Sync,
+        key_of: impl Fn(usize) -> Option<u64> + Sync,
+        arena: &Arena,
+        cancel: Cancel<'_>,
+    ) -> Result<Self> {
+        let sorted = sort_by_key(count, keys_of, key_of, arena, cancel)?;
+        // Runs of places end with a voxel.
+        let mut ends = arena.with_capacity(sorted.len().div_ceil(RUN), "the voxels")?;
+        ends.extend((1..=sorted.len().div_ceil(RUN)).map(|run| sorted.end_of_key(run * RUN)));
+        let run_of = |run: usize| run.checked_sub(1).map_or(0, |last| ends[last])..ends[run];
+        let mut voxels = arena.filled(ends.len(), 0_usize, "the voxels")?;
+        voxels.par_iter_mut().enumerate().try_for_each(|(run, count)| {
+            cancel.check()?;
+            let mut last = None;
+            *count = sorted.at(run_of(run)).map(|(key, _)| usize::from(last.replace(key) != Some(key))).sum();
+            Ok::<(), Error>(())
+        })?;
+        let total = voxels.iter().sum::<usize>();
         let mut this = Self {
-            keys: arena.with_capacity(voxels, "the voxel keys")?,
-            starts: arena.with_capacity(voxels + 1, "the voxel starts")?,
-            points: arena.with_capacity(keyed.len(), "the points by voxel")?,
+            keys: arena.filled(total, 0, "the voxel keys")?,
+            starts: arena.filled(total + 1, 0, "the voxel starts")?,
+            points: arena.filled(sorted.len(), 0, "the points by voxel")?,
             voxel_of_point: arena.filled(count, NO_VOXEL, "the voxel of each point")?,
         };
-        for block in keyed.chunks(BLOCK) {
+        let mut tasks = arena.with_capacity(voxels.len(), "the voxels")?;
+        let keys = parts(&mut this.keys, voxels.iter().copied());
+        let ends = parts(&mut this.starts[1..], voxels.iter().copied());
+        let points = parts(&mut this.points, (0..voxels.len()).map(|run| run_of(run).len()));
+        tasks.extend(keys.zip(ends).zip(points));
+        tasks.par_iter_mut().enumerate().try_for_each(|(run, ((keys, ends), points))| {
             cancel.check()?;
-            for &(key, point) in block {
-                if this.keys.last() != Some(&key) {
-                    this.starts.push(this.points.len() as u32);
-                    this.keys.push(key);
-                }
-                this.voxel_of_point[point as usize] = this.keys.len() as u32 - 1;
-                this.points.push(point);
+            // Without branches, which nobody could foretell: what a voxel's last point writes stays.
+            let (mut last, mut voxel) = (None, usize::MAX);
+            for ((place, point), (key, number)) in run_of(run).zip(points.iter_mut()).zip(sorted.at(run_of(run))) {
+                voxel = voxel.wrapping_add(usize::from(last.replace(key) != Some(key)));
+                (keys[voxel], ends[voxel], *point) = (key, place as u32 + 1, number);
+            }
+            Ok::<(), Error>(())
+        })?;
+        drop(tasks);
+        drop(sorted);
+        let mut checked = 0;
+        for (voxel, range) in this.starts.windows(2).map(|w| w[0] as usize..w[1] as usize).enumerate() {
+            if range.end - checked > BLOCK {
+                cancel.check()?;
+                checked = range.end;
+            }
+            for &point in &this.points[range] {
+                this.voxel_of_point[point as usize] = voxel as u32;
             }
         }
-        this.starts.push(this.points.len() as u32);
         Ok(this)
     }
 
@@ -93,6 +127,25 @@ impl Voxels {
     }
 }
 
+/// What is known of the keys of points in `cells` of the first cloud: a key holds the bits of its cell, only elsewhere.
+fn keys_of(cells: &[[u32; 3]]) -> Keys {
+    let (mut count, mut any, mut all) = (0, [0; 3], [u32::MAX >> 14; 3]);
+    for cell in cells.iter().filter(|cell| **cell != NO_CELL) {
+        count += 1;
+        for axis in 0..3 {
+            any[axis] |= cell[axis];
+            all[axis] &= cell[axis];
+        }
+    }
+    let key = |cell: [u32; 3]| encode(Voxel { batch: 0, cell });
+    Keys { count, any: key(any), all: key(all) }
+}
+
+/// The key of a point in `cell`, if that is one.
+fn key_of(batch: usize, cell: [u32; 3]) -> Option<u64> {
+    (cell != NO_CELL).then(|| encode(Voxel { batch: batch as u32, cell }))
+}
+
 /// Row numbers must fit the int32 that results use.
 pub(crate) fn check_count(count: usize) -> Result<()> {
     match i32::try_from(count) {
@@ -107,11 +160,13 @@ pub(crate) fn check_count(count: usize) -> Result<()> {
 /// Voxels from ready-made coordinate rows `[batch, x, y, z]`, which keep their place relative to the coarse cells:
 /// each cloud is shifted by multiples of 16 only. A repeated coordinate joins the voxel of its first row.
 pub fn from_coordinates(rows: &[[i32; 4]], arena: &Arena, cancel: Cancel<'_>) -> Result<Voxels> {
-    Voxels::from_keyed(coordinate_keys(rows, arena)?, rows.len(), cancel)
+    let keys = coordinate_keys(rows, arena)?;
+    let keys_of = |rows: Range<usize>| Keys::of(keys[rows].iter().copied());
+    Voxels::from_keys(rows.len(), keys_of, |row| Some(keys[row]), arena, cancel)
 }
 
-/// Key and number of every row of [`from_coordinates`], in the order of the rows.
-pub(crate) fn coordinate_keys(rows: &[[i32; 4]], arena: &Arena) -> Result<Buffer<(u64, u32)>> {
+/// The key of every row of [`from_coordinates`].
+pub(crate) fn coordinate_keys(rows: &[[i32; 4]], arena: &Arena) -> Result<Buffer<u64>> {
     check_count(rows.len())?;
     let batches = rows.iter().map(|r| r[0]).max().map_or(0, |b| i64::from(b) + 1);
     if let Some(row) = rows.iter().position(|r| r[0] < 0 || r[0] as usize >= BATCH_LIMIT) {
@@ -125,7 +180,7 @@ pub(crate) fn coordinate_keys(rows: &[[i32; 4]], arena: &Arena) -> Result<Buffer
             *low = (*low).min(i64::from(v));
         }
     }
-    let mut keyed: Buffer<(u64, u32)> = arena.with_capacity(rows.len(), "the voxel keys")?;
+    let mut keys: Buffer<u64> = arena.with_capacity(rows.len(), "the voxel keys")?;
     for (index, &[batch, x, y, z]) in rows.iter().enumerate() {
         let low = low[batch as usize];
         let cell = [0, 1, 2].map(|axis| i64::from([x, y, z][axis]) - low[axis].div_euclid(16) * 16);
@@ -135,9 +190,9 @@ pub(crate) fn coordinate_keys(rows: &[[i32; 4]], arena: &Arena) -> Result<Buffer
                 format!("row {index} lies {cell:?} voxels from the minimum; at most {MAX_EXTENT} fit an axis"),
             ));
         }
-        keyed.push((encode(Voxel { batch: batch as u32, cell: cell.map(|v| v as u32) }), index as u32));
+        keys.push(encode(Voxel { batch: batch as u32, cell: cell.map(|v| v as u32) }));
     }
-    Ok(keyed)
+    Ok(keys)
 }
 
 #[cfg(test)]

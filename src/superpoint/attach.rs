@@ -4,7 +4,9 @@ use super::feature::{Feature, Metric, PARTS};
 use super::nearest::Tree;
 use super::voxel_cloud::VoxelCloud;
 use crate::cancel::Cancel;
-use crate::error::{Result, filled, reserve, reserve_heap, with_capacity};
+use crate::cloud::floor;
+use crate::error::{Error, Result, filled, reserve, reserve_heap};
+use rayon::prelude::*;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -13,6 +15,9 @@ pub(super) const NOBODY: u32 = u32::MAX;
 
 /// Voxels between two looks at the cancel token.
 const BLOCK: usize = 1 << 12;
+
+/// Searches that are worth a thread's while.
+const TASK: usize = 1 << 6;
 
 /// Connected sets of voxels of one owner, in the order of their first voxels.
 pub(super) struct Components {
@@ -23,15 +28,21 @@ pub(super) struct Components {
 }
 
 impl Components {
-    pub(super) fn new(cloud: &VoxelCloud, owners: &[u32], cancel: Cancel<'_>) -> Result<Self> {
+    /// Those of the owners that `counts` names.
+    pub(super) fn new(
+        cloud: &VoxelCloud,
+        owners: &[u32],
+        counts: impl Fn(u32) -> bool,
+        cancel: Cancel<'_>,
+    ) -> Result<Self> {
         let mut of_voxel = filled(owners.len(), NOBODY, "the components")?;
         let mut list: Vec<(u32, u32)> = Vec::new();
-        let mut pending: Vec<u32> = with_capacity(owners.len(), "the components")?;
+        let mut pending: Vec<u32> = Vec::new();
         for first in 0..owners.len() {
             if first % BLOCK == 0 {
                 cancel.check()?;
             }
-            if of_voxel[first] != NOBODY {
+            if of_voxel[first] != NOBODY || !counts(owners[first]) {
                 continue;
             }
             let id = list.len() as u32;
@@ -43,8 +54,11 @@ impl Components {
                 if size.is_multiple_of(BLOCK as u32) {
                     cancel.check()?;
                 }
-                for &next in cloud.neighbours.of(voxel as usize) {
-                    if of_voxel[next as usize] == NOBODY && owners[next as usize] == owners[first] {
+                let around = cloud.neighbours.of(voxel as usize);
+                reserve(&mut pending, around.len(), "the components")?;
+                for &next in around {
+                    // Both at once: which of them fails, nobody could foretell.
+                    if (of_voxel[next as usize] == NOBODY) & (owners[next as usize] == owners[first]) {
                         of_voxel[next as usize] = id;
                         pending.push(next);
                     }
@@ -59,7 +73,7 @@ impl Components {
 
 /// Leaves every owner only its largest connected part, the first of equals.
 pub(super) fn detach_fragments(cloud: &VoxelCloud, owners: &mut [u32], cancel: Cancel<'_>) -> Result<()> {
-    let components = Components::new(cloud, owners, cancel)?;
+    let components = Components::new(cloud, owners, |owner| owner != NOBODY, cancel)?;
     let most = owners.iter().filter(|owner| **owner != NOBODY).max().map_or(0, |&owner| owner as usize + 1);
     let mut largest = filled(most, (0_u32, NOBODY), "the fragments")?;
     for (id, &(first, size)) in components.list.iter().enumerate() {
@@ -145,13 +159,11 @@ pub(super) fn adopt_strays(
     if owners.iter().all(|&owner| owner != NOBODY) {
         return Ok(());
     }
-    let components = Components::new(cloud, owners, cancel)?;
+    let components = Components::new(cloud, owners, |owner| owner == NOBODY, cancel)?;
     let mut adopters = nearest_owners(cloud, owners, &components, strays, cancel)?;
-    for (id, &(first, _)) in components.list.iter().enumerate() {
-        if owners[first as usize] == NOBODY && adopters[id] == NOBODY {
-            adopters[id] = next_owner;
-            next_owner += 1;
-        }
+    for adopter in adopters.iter_mut().filter(|adopter| **adopter == NOBODY) {
+        *adopter = next_owner;
+        next_owner += 1;
     }
     for (owner, component) in owners.iter_mut().zip(&components.of_voxel) {
         if *owner == NOBODY {
@@ -169,30 +181,87 @@ fn nearest_owners(
     strays: &Strays,
     cancel: Cancel<'_>,
 ) -> Result<Vec<u32>> {
-    let is_stray = |component: u32| {
-        let (first, size) = components.list[component as usize];
-        owners[first as usize] == NOBODY && f64::from(size) <= strays.largest
-    };
-    let queries = components.of_voxel.iter().filter(|&&component| is_stray(component)).count();
     let mut adopters = filled(components.list.len(), NOBODY, "the strays")?;
     let reach = (strays.reach * f64::from(PARTS)).floor();
-    if queries == 0 || reach <= 0.0 {
+    let is_stray = |component: usize| {
+        components.list.get(component).is_some_and(|&(_, size)| reach > 0.0 && f64::from(size) <= strays.largest)
+    };
+    let place = |voxel: usize| cloud.features[voxel].position.map(f64::from);
+    let mut voxels = Vec::new();
+    for (voxel, &component) in components.of_voxel.iter().enumerate().filter(|(_, c)| is_stray(**c as usize)) {
+        reserve(&mut voxels, 1, "the strays")?;
+        voxels.push((place(voxel), component as usize));
+    }
+    if voxels.is_empty() {
         return Ok(adopters);
     }
-    let place = |voxel: usize| cloud.features[voxel].position.map(f64::from);
-    let mut places = with_capacity(owners.len(), "the voxels around the strays")?;
-    places.extend((0..owners.len()).filter(|&v| owners[v] != NOBODY).map(|voxel| (place(voxel), owners[voxel])));
-    let tree = Tree::new(places, queries, cancel)?;
-    let mut nearest = filled(components.list.len(), (reach * reach, NOBODY), "the strays")?;
-    for (voxel, &component) in components.of_voxel.iter().enumerate() {
+    let mut around = Around::new(reach, voxels.len(), owners.len())?;
+    voxels.iter().for_each(|&(at, _)| around.mark(at));
+    let mut places = Vec::new();
+    for (voxel, &owner) in owners.iter().enumerate() {
         if voxel.is_multiple_of(BLOCK) {
             cancel.check()?;
         }
-        if is_stray(component) {
-            let best = &mut nearest[component as usize];
-            *best = tree.nearest(place(voxel), *best);
+        if owner != NOBODY && around.holds(place(voxel)) {
+            reserve(&mut places, 1, "the voxels around the strays")?;
+            places.push((place(voxel), owner));
         }
     }
-    adopters.iter_mut().zip(nearest).for_each(|(adopter, (_, owner))| *adopter = owner);
+    let tree = Tree::new(places, voxels.len(), cancel)?;
+    let mut nearest = filled(voxels.len(), (reach * reach, NOBODY), "the strays")?;
+    nearest.par_iter_mut().zip(&voxels).with_min_len(TASK).try_for_each(|(nearest, &(at, _))| {
+        cancel.check()?;
+        *nearest = tree.nearest(at, *nearest);
+        Ok::<(), Error>(())
+    })?;
+    let mut best = filled(components.list.len(), (f64::INFINITY, NOBODY), "the strays")?;
+    for (nearest, (_, component)) in nearest.into_iter().zip(voxels) {
+        if nearest < best[component] {
+            best[component] = nearest;
+        }
+    }
+    adopters.iter_mut().zip(best).for_each(|(adopter, (_, owner))| *adopter = owner);
     Ok(adopters)
+}
+
+/// A set of places with all that lies in reach of them, and some of what does not: by the hashes of cells.
+struct Around {
+    reach: f64,
+    bits: Vec<u64>,
+}
+
+impl Around {
+    /// The set of none, for `places` places among `all`.
+    fn new(reach: f64, places: usize, all: usize) -> Result<Self> {
+        /// Bits per cell that is marked: so few others have a hash that is marked as well.
+        const SPARSE: usize = 4;
+        let words = (8 * SPARSE * places).min(16 * all).div_ceil(64).next_power_of_two();
+        // A little more, so that rounding hides nothing.
+        Ok(Self { reach: 1.001 * reach, bits: filled(words, 0, "the cells around the strays")? })
+    }
+
+    /// The cell of a place: what is in reach of a place lies in two of them along each axis at most.
+    fn cell(&self, at: [f64; 3]) -> [i64; 3] {
+        let cells_per_part = 0.499 / self.reach;
+        at.map(|v| floor(v * cells_per_part) as i64)
+    }
+
+    fn bit(&self, cell: [i64; 3]) -> (usize, u64) {
+        const FACTORS: [i64; 3] = [0x1E37_79B9_7F4A_7C15, 0x632B_E59B_D9B4_E019, 0x2545_F491_4F6C_DD1D];
+        let mixed = cell.iter().zip(FACTORS).fold(0_i64, |mixed, (v, factor)| mixed ^ v.wrapping_mul(factor)) as u64;
+        ((mixed >> 40) as usize & (self.bits.len() - 1), 1 << (mixed >> 32 & 63))
+    }
+
+    fn mark(&mut self, at: [f64; 3]) {
+        let ends = [-self.reach, self.reach].map(|reach| self.cell(at.map(|v| v + reach)));
+        for corner in 0..8 {
+            let (word, bit) = self.bit(std::array::from_fn(|axis| ends[corner >> axis & 1][axis]));
+            self.bits[word] |= bit;
+        }
+    }
+
+    fn holds(&self, at: [f64; 3]) -> bool {
+        let (word, bit) = self.bit(self.cell(at));
+        self.bits[word] & bit != 0
+    }
 }

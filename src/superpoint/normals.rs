@@ -9,7 +9,7 @@ use crate::error::{Error, Result, filled};
 use crate::sparse::Neighbours;
 use rayon::prelude::*;
 
-const BLOCK: usize = 1 << 11;
+const BLOCK: usize = 1 << 9;
 
 /// Count, sums and products of positions about some origin.
 #[derive(Debug, Clone, Copy, Default)]
@@ -54,21 +54,19 @@ impl Moments {
     }
 }
 
-/// The moments about each voxel of its neighbours, itself among them. `between(a, b)` is the way from voxel a to b;
-/// only pairs for which `joined(a, b)` holds are neighbours.
-fn ring_moments(
+/// The moments about `voxel` of its neighbours, itself among them. `between(a, b)` is the way from voxel a to b; only
+/// pairs for which `joined(a, b)` holds are neighbours.
+fn ring(
+    voxel: usize,
     neighbours: &Neighbours,
-    between: &(impl Fn(usize, usize) -> [f64; 3] + Sync),
-    joined: &(impl Fn(usize, usize) -> bool + Sync),
-    cancel: Cancel<'_>,
-) -> Result<Vec<Moments>> {
-    for_voxels(neighbours.len(), cancel, |voxel| {
-        let mut ring = Moments::default();
-        for next in neighbours.of(voxel).iter().map(|&n| n as usize).filter(|&n| joined(voxel, n)) {
-            ring.add_point(between(voxel, next));
-        }
-        ring
-    })
+    between: impl Fn(usize, usize) -> [f64; 3],
+    joined: impl Fn(usize, usize) -> bool,
+) -> Moments {
+    let mut ring = Moments::default();
+    for next in neighbours.of(voxel).iter().map(|&n| n as usize).filter(|&n| joined(voxel, n)) {
+        ring.add_point(between(voxel, next));
+    }
+    ring
 }
 
 /// `of(voxel)` for every voxel.
@@ -94,7 +92,7 @@ pub(super) fn two_ring(
     joined: impl Fn(usize, usize) -> bool + Sync,
     cancel: Cancel<'_>,
 ) -> Result<Vec<Option<[f64; 3]>>> {
-    let rings = ring_moments(neighbours, &between, &joined, cancel)?;
+    let rings = for_voxels(neighbours.len(), cancel, |voxel| ring(voxel, neighbours, &between, &joined))?;
     for_voxels(neighbours.len(), cancel, |voxel| {
         let mut total = rings[voxel];
         total.add_point([0.0; 3]);
@@ -145,9 +143,9 @@ pub(super) fn sharp(
     neighbours: &Neighbours,
     between: impl Fn(usize, usize) -> [f64; 3] + Sync,
     cancel: Cancel<'_>,
-) -> Result<Vec<[f64; 3]>> {
-    let rings = ring_moments(neighbours, &between, &|_, _| true, cancel)?;
-    let planes = for_voxels(neighbours.len(), cancel, |voxel| Plane::through(&rings[voxel]))?;
+) -> Result<Vec<[f32; 3]>> {
+    let plane = |voxel: usize| Plane::through(&ring(voxel, neighbours, &between, |_, _| true));
+    let planes = for_voxels(neighbours.len(), cancel, plane)?;
     for_voxels(neighbours.len(), cancel, |voxel| {
         let own = &planes[voxel];
         let mut best = (f64::INFINITY, own);
@@ -160,7 +158,7 @@ pub(super) fn sharp(
                 best = (misfit, plane);
             }
         }
-        best.1.normal
+        best.1.normal.map(|v| v as f32)
     })
 }
 

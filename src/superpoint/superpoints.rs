@@ -7,8 +7,9 @@ use crate::arena::Arena;
 use crate::cancel::Cancel;
 use crate::cloud::Cloud;
 use crate::error::{Error, ErrorKind, Result, collected, filled, reserve, with_capacity};
-use crate::sparse::{NO_VOXEL, Neighbours, sort_by_key};
+use crate::sparse::{Keys, NO_VOXEL, Neighbours, sort_by_key};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// The superpoint of a point that has none.
 pub const NO_SUPERPOINT: i32 = -1;
@@ -43,23 +44,19 @@ impl Superpoints {
             let message = format!("{} ids; at most {} fit, split the cloud", ids.len(), i32::MAX);
             return Err(Error::new(ErrorKind::OutOfRange, message));
         }
-        let mut keyed = Arena::default().with_capacity(ids.len(), "the ids")?;
-        for (block, ids) in ids.chunks(BLOCK).enumerate() {
-            cancel.check()?;
-            // With the sign turned over, ids order as unsigned numbers do.
-            let keys = ids.iter().map(|&id| (id != -1).then_some(id as u64 ^ 1 << 63));
-            keyed.extend((block * BLOCK..).zip(keys).filter_map(|(point, key)| Some((key?, point as u32))));
-        }
-        sort_by_key(&mut keyed, cancel)?;
-        let count = keyed.chunk_by(|a, b| a.0 == b.0).count();
+        // With the sign turned over, ids order as unsigned numbers do.
+        let key_of = |point: usize| (ids[point] != -1).then_some(ids[point] as u64 ^ 1 << 63);
+        let keys_of = |points: Range<usize>| Keys::of(points.filter_map(key_of));
+        let sorted = sort_by_key(ids.len(), keys_of, key_of, &Arena::default(), cancel)?;
         let mut of_point = filled(ids.len(), NO_SUPERPOINT, "the superpoint of each point")?;
-        let mut sizes = with_capacity(count, "the superpoints")?;
+        let mut sizes: Vec<u32> = Vec::new();
         let mut last = None;
-        for block in keyed.chunks(BLOCK) {
+        for first in (0..sorted.len()).step_by(BLOCK) {
             cancel.check()?;
-            for &(key, point) in block {
+            for (key, point) in sorted.at(first..sorted.len().min(first + BLOCK)) {
                 if last.replace(key) != Some(key) {
-                    sizes.push(0_u32);
+                    reserve(&mut sizes, 1, "the superpoints")?;
+                    sizes.push(0);
                 }
                 let dense = sizes.len() - 1;
                 of_point[point as usize] = dense as i32;

@@ -11,9 +11,10 @@ use super::feature::{Feature, Metric, PARTS, Sum, Weights};
 use super::options::{MOST_ROUNDS, check_positive, check_rounds, check_weight};
 use super::voxel_cloud::VoxelCloud;
 use crate::cancel::Cancel;
-use crate::cloud::MAX_EXTENT;
-use crate::error::{Error, ErrorKind, Result, collected, filled, with_capacity};
+use crate::cloud::{MAX_EXTENT, floor};
+use crate::error::{Error, ErrorKind, Result, collected, filled};
 use rayon::prelude::*;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 /// Voxels of one thread's task, and between two looks at the cancel token.
 const BLOCK: usize = 1 << 9;
@@ -80,30 +81,30 @@ pub(super) fn vccs(cloud: &VoxelCloud, options: &Vccs, cancel: Cancel<'_>) -> Re
 
 /// The voxels by seed cell, on the lattice through the frame's origin.
 fn buckets(cloud: &VoxelCloud, seed: f64, cancel: Cancel<'_>) -> Result<Buckets> {
-    let cell_of = |feature: &Feature| -> [i64; 3] {
+    let cell_of = |position: [i32; 3]| -> [i64; 3] {
         std::array::from_fn(|axis| {
-            let place = cloud.origin[axis] as f64 + f64::from(feature.position[axis]) / f64::from(PARTS);
-            (place / seed).floor() as i64
+            let place = cloud.origin[axis] as f64 + f64::from(position[axis]) / f64::from(PARTS);
+            floor(place / seed) as i64
         })
     };
-    let low = cloud
-        .features
-        .iter()
-        .map(cell_of)
-        .fold([i64::MAX; 3], |low, cell| std::array::from_fn(|axis| low[axis].min(cell[axis])));
-    let mut cells = with_capacity(cloud.len(), "the seed cells")?;
-    for (index, feature) in cloud.features.iter().enumerate() {
-        if index.is_multiple_of(BLOCK) {
-            cancel.check()?;
-        }
-        let cell = cell_of(feature);
-        let cell: [i64; 3] = std::array::from_fn(|axis| cell[axis] - low[axis]);
-        if let Some(most) = cell.iter().find(|&&v| v >= MAX_EXTENT) {
-            let message = format!("the cloud spans {} seed cells on an axis; at most {MAX_EXTENT} fit", most + 1);
-            return Err(Error::new(ErrorKind::OutOfRange, format!("{message}: use larger ones or split the cloud")));
-        }
-        cells.push(cell.map(|v| v as u32));
+    let corner = |pick: fn(i32, i32) -> i32| {
+        let positions = cloud.features.iter().map(|feature| feature.position);
+        positions.reduce(|a, b| std::array::from_fn(|axis| pick(a[axis], b[axis]))).map(cell_of)
+    };
+    let (Some(low), Some(high)) = (corner(i32::min), corner(i32::max)) else { return Buckets::new(&[], cancel) };
+    if let Some(most) = (0..3).map(|axis| high[axis] - low[axis]).find(|&most| most >= MAX_EXTENT) {
+        let message = format!("the cloud spans {} seed cells on an axis; at most {MAX_EXTENT} fit", most + 1);
+        return Err(Error::new(ErrorKind::OutOfRange, format!("{message}: use larger ones or split the cloud")));
     }
+    let mut cells = filled(cloud.len(), [0; 3], "the seed cells")?;
+    cells.par_chunks_mut(BLOCK).zip(cloud.features.par_chunks(BLOCK)).try_for_each(|(cells, features)| {
+        cancel.check()?;
+        for (place, feature) in cells.iter_mut().zip(features) {
+            let cell = cell_of(feature.position);
+            *place = std::array::from_fn(|axis| (cell[axis] - low[axis]) as u32);
+        }
+        Ok::<(), Error>(())
+    })?;
     Buckets::new(&cells, cancel)
 }
 
@@ -149,20 +150,45 @@ fn seeds(cloud: &VoxelCloud, buckets: &Buckets, seed: f64, cancel: Cancel<'_>) -
     Ok(seeds)
 }
 
+/// Notes that `voxel` has another owner.
+fn mark_around(states: &[AtomicU8], cloud: &VoxelCloud, voxel: u32) {
+    for &next in cloud.neighbours.of(voxel as usize) {
+        states[next as usize].store(STALE, Relaxed);
+    }
+}
+
 /// Superpoints as they grow.
 struct Growth<'a> {
     cloud: &'a VoxelCloud,
     metric: Metric,
     /// Per voxel its superpoint or [`NOBODY`].
     owners: Vec<u32>,
-    /// Per voxel whether another superpoint may own one of its neighbours. The others need no look: inside a
-    /// superpoint, and where none has come yet, nothing happens.
-    at_border: Vec<bool>,
+    /// Per voxel what is known of its surroundings, and the other superpoints there if they are [`KNOWN`].
+    states: Vec<AtomicU8>,
+    around: Vec<[u32; AROUND]>,
     /// Per superpoint the sum and the mean of its voxels; the mean stays where the last voxel leaves.
     sums: Vec<Sum>,
     centres: Vec<Feature>,
-    /// Per superpoint whether its sum has changed since its mean was taken.
-    changed: Vec<bool>,
+    /// Per superpoint whether the last round has changed its voxels.
+    moved: Vec<bool>,
+}
+
+/// No superpoint but its own touches a voxel.
+const ALONE: u8 = 0;
+/// One of its neighbours, itself among them, may have another owner since they were looked at.
+const STALE: u8 = 1;
+/// As they were.
+const KNOWN: u8 = 2;
+
+/// The most superpoints beside its own that a voxel remembers: more seldom meet, and then it looks again.
+const AROUND: usize = 4;
+
+/// A voxel that goes from one owner to another.
+#[derive(Debug, Clone, Copy)]
+struct Change {
+    voxel: u32,
+    from: u32,
+    to: u32,
 }
 
 impl<'a> Growth<'a> {
@@ -171,10 +197,11 @@ impl<'a> Growth<'a> {
             cloud,
             metric,
             owners: filled(cloud.len(), NOBODY, "the owners of the voxels")?,
-            at_border: filled(cloud.len(), false, "the borders of the superpoints")?,
+            around: filled(cloud.len(), [NOBODY; AROUND], "the borders of the superpoints")?,
+            states: collected((0..cloud.len()).map(|_| AtomicU8::new(ALONE)), "the borders of the superpoints")?,
             sums: Vec::new(),
             centres: collected(seeds.iter().map(|&s| cloud.features[s as usize]), "the centres")?,
-            changed: Vec::new(),
+            moved: Vec::new(),
         };
         this.plant(seeds)?;
         Ok(this)
@@ -183,7 +210,7 @@ impl<'a> Growth<'a> {
     /// Superpoint k owns the k-th seed and nothing else.
     fn plant(&mut self, seeds: &[u32]) -> Result<()> {
         self.owners.fill(NOBODY);
-        self.at_border.fill(false);
+        self.states.iter_mut().for_each(|state| *state.get_mut() = ALONE);
         let features = &self.cloud.features;
         let sums = seeds.iter().map(|&seed| {
             let mut sum = Sum::beside(features[seed as usize].normal);
@@ -191,93 +218,130 @@ impl<'a> Growth<'a> {
             sum
         });
         self.sums = collected(sums, "the sums")?;
-        self.changed = filled(seeds.len(), false, "the superpoints")?;
+        self.moved = filled(seeds.len(), false, "the superpoints")?;
         for (owner, &seed) in seeds.iter().enumerate() {
-            self.give(seed, owner as u32);
+            self.owners[seed as usize] = owner as u32;
+            mark_around(&self.states, self.cloud, seed);
         }
         Ok(())
     }
 
-    /// Makes `owner` the owner of `voxel` and returns who was.
-    fn give(&mut self, voxel: u32, owner: u32) -> u32 {
-        for &next in self.cloud.neighbours.of(voxel as usize) {
-            self.at_border[next as usize] = true;
-        }
-        std::mem::replace(&mut self.owners[voxel as usize], owner)
-    }
-
     fn run(&mut self, rounds: u32, cancel: Cancel<'_>) -> Result<()> {
         for _ in 0..rounds {
-            let mut at_border = std::mem::take(&mut self.at_border);
-            let changes: Vec<Vec<(u32, u32)>> = at_border
+            let (mut around, mut states) = (std::mem::take(&mut self.around), std::mem::take(&mut self.states));
+            let changes: Vec<Vec<Change>> = around
                 .par_chunks_mut(BLOCK)
+                .zip(states.par_chunks_mut(BLOCK))
                 .enumerate()
-                .map(|(block, at_border)| {
+                .map(|(block, (around, states))| {
                     cancel.check()?;
                     let mut changes = Vec::new();
-                    let voxels = (block * BLOCK..).zip(at_border).filter(|(_, at_border)| **at_border);
-                    for (voxel, at_border) in voxels {
-                        match self.best_owner(voxel) {
-                            None => *at_border = false,
-                            Some(best) if best != self.owners[voxel] => changes.push((voxel as u32, best)),
-                            Some(_) => {}
+                    for (at, state) in states.iter_mut().map(AtomicU8::get_mut).enumerate().filter(|s| *s.1 != ALONE) {
+                        let voxel = block * BLOCK + at;
+                        if let Some(to) = self.better_owner(voxel, &mut around[at], state) {
+                            changes.push(Change { voxel: voxel as u32, from: self.owners[voxel], to });
                         }
                     }
                     Ok(changes)
                 })
                 .collect::<Result<_>>()?;
-            self.at_border = at_border;
+            (self.around, self.states) = (around, states);
             if changes.iter().all(Vec::is_empty) {
                 break;
             }
-            self.apply(changes.iter().flatten());
+            self.apply(&changes);
         }
         Ok(())
     }
 
-    /// The best superpoint for voxel `voxel`, its own included; `None` if no other owns a neighbour.
-    fn best_owner(&self, voxel: usize) -> Option<u32> {
+    /// The best superpoint for voxel `voxel`, if that is not its own. Where no owner around it and none of their
+    /// centres has changed since it was last asked for, it still is.
+    fn better_owner(&self, voxel: usize, around: &mut [u32; AROUND], state: &mut u8) -> Option<u32> {
         let own = self.owners[voxel];
-        let around = self.cloud.neighbours.of(voxel);
-        let foreign = |&&n: &&u32| self.owners[n as usize] != own && self.owners[n as usize] != NOBODY;
-        let first = around.iter().position(|n| foreign(&n))?;
+        let moved = |owner: u32| self.moved.get(owner as usize).is_some_and(|&moved| moved);
+        if *state == KNOWN && !moved(own) && !around.iter().any(|&owner| moved(owner)) {
+            return None;
+        }
         let feature = &self.cloud.features[voxel];
-        let rank = |owner: u32| (self.metric.distance(&self.centres[owner as usize], feature), owner);
-        let mut best = if own == NOBODY { (f32::INFINITY, NOBODY) } else { rank(own) };
-        // Few superpoints meet in one place; those met before need no second look.
-        let mut met = [NOBODY; 4];
-        let mut count = 0;
-        for owner in around[first..].iter().filter(foreign).map(|&n| self.owners[n as usize]) {
-            if !met.contains(&owner) {
-                met[count % met.len()] = owner;
-                count += 1;
-                let candidate = rank(owner);
-                if candidate < best {
-                    best = candidate;
+        let mut best = (f32::INFINITY, NOBODY);
+        let mut compare = |owner: u32| {
+            let candidate = (self.metric.distance(&self.centres[owner as usize], feature), owner);
+            if candidate < best {
+                best = candidate;
+            }
+        };
+        if *state == KNOWN {
+            around.iter().take_while(|owner| **owner != NOBODY).for_each(|&owner| compare(owner));
+        } else {
+            *around = [NOBODY; AROUND];
+            // Those met before need no second look, and looking them all up at once leaves one branch per neighbour,
+            // seldom taken.
+            let mut met = [own; 8];
+            met[0] = NOBODY;
+            let mut count = 0;
+            for owner in self.cloud.neighbours.of(voxel).iter().map(|&next| self.owners[next as usize]) {
+                if met.iter().fold(false, |any, &other| any | (other == owner)) {
+                    continue;
                 }
+                met[1 + count % 7] = owner;
+                if let Some(place) = around.get_mut(count) {
+                    *place = owner;
+                }
+                count += 1;
+                compare(owner);
+            }
+            *state = match count {
+                0 => ALONE,
+                1..=AROUND => KNOWN,
+                _ => STALE,
+            };
+            if count == 0 {
+                return None;
             }
         }
-        Some(best.1)
+        if own != NOBODY {
+            compare(own);
+        }
+        (best.1 != own).then_some(best.1)
     }
 
-    fn apply<'c>(&mut self, changes: impl Iterator<Item = &'c (u32, u32)>) {
-        for &(voxel, owner) in changes {
-            let feature = &self.cloud.features[voxel as usize];
-            let former = self.give(voxel, owner);
-            if former != NOBODY {
-                self.sums[former as usize].remove(feature);
-                self.changed[former as usize] = true;
+    fn apply(&mut self, changes: &[Vec<Change>]) {
+        /// So many changes are worth a second thread's while.
+        const MANY: usize = 512;
+        let few = changes.iter().map(Vec::len).sum::<usize>() < MANY;
+        let (cloud, states) = (self.cloud, &self.states[..]);
+        let blocks = self.owners.par_chunks_mut(BLOCK).zip(changes).enumerate();
+        blocks.with_min_len(if few { changes.len() } else { 1 }).for_each(|(block, (owners, changes))| {
+            for change in changes {
+                owners[change.voxel as usize - block * BLOCK] = change.to;
+                mark_around(states, cloud, change.voxel);
             }
-            self.sums[owner as usize].add(feature);
-            self.changed[owner as usize] = true;
-        }
-        let changed = self.changed.iter_mut().zip(&self.sums).zip(&mut self.centres);
-        for ((changed, sum), centre) in changed.filter(|((changed, _), _)| **changed) {
-            *changed = false;
-            if let Some(mean) = sum.mean() {
-                *centre = mean;
+        });
+        // Every part of the superpoints takes from all changes what concerns it.
+        let parts = if few { 1 } else { rayon::current_num_threads() };
+        let part = self.sums.len().div_ceil(parts).max(1);
+        let superpoints = self.sums.par_chunks_mut(part).zip(self.centres.par_chunks_mut(part));
+        superpoints.zip(self.moved.par_chunks_mut(part)).enumerate().for_each(|(index, ((sums, centres), moved))| {
+            moved.fill(false);
+            let place = |owner: u32| (owner as usize).wrapping_sub(index * part);
+            for change in changes.iter().flatten() {
+                let feature = &cloud.features[change.voxel as usize];
+                let (from, to) = (place(change.from), place(change.to));
+                if let Some(sum) = sums.get_mut(from) {
+                    sum.remove(feature);
+                    moved[from] = true;
+                }
+                if let Some(sum) = sums.get_mut(to) {
+                    sum.add(feature);
+                    moved[to] = true;
+                }
             }
-        }
+            for ((sum, centre), _) in sums.iter().zip(centres).zip(moved).filter(|(_, moved)| **moved) {
+                if let Some(mean) = sum.mean() {
+                    *centre = mean;
+                }
+            }
+        });
     }
 
     /// Begins again from the members nearest to the centres, which stay; superpoints without members go.

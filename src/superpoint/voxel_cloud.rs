@@ -11,11 +11,11 @@ use crate::arena::{Arena, Buffer, nothing};
 use crate::cancel::Cancel;
 use crate::cloud::{Cloud, Dtype, GridOrigin, StridedView, quantise};
 use crate::error::{Error, Result, collected, filled};
-use crate::sparse::{Levels, NO_VOXEL, Neighbours, Voxels};
+use crate::sparse::{Levels, NO_VOXEL, Neighbours, Voxels, decode};
 use rayon::prelude::*;
 
 /// Voxels of one thread's task, and between two looks at the cancel token.
-const BLOCK: usize = 1 << 11;
+const BLOCK: usize = 1 << 9;
 
 /// Fractions of a cell and components of a normal, as integers for exact sums: 2^31 of them fit 63 bits.
 const FRACTION: f64 = (1_u64 << 31) as f64;
@@ -37,11 +37,12 @@ pub struct VoxelCloud {
     pub neighbours: Neighbours,
 }
 
-/// Occupied voxels of `cells` and their neighbours; the keys stay in use no longer.
+/// Occupied voxels of `cells` and their neighbours.
 pub(super) fn occupied(cells: &[[u32; 3]], cancel: Cancel<'_>) -> Result<(Voxels, Neighbours)> {
     let mut voxels = Voxels::from_cells(&[cells], &Arena::default(), cancel)?;
     let levels = Levels::new(std::mem::replace(&mut voxels.keys, nothing()), 1, cancel)?;
     let neighbours = Neighbours::new(levels.blocks(0), cancel)?;
+    voxels.keys = levels.into_keys();
     Ok((voxels, neighbours))
 }
 
@@ -63,21 +64,27 @@ impl VoxelCloud {
         check_positive("voxel_size", voxel_size, "m", "0.05")?;
         cloud.validate()?;
         let quantised = quantise(cloud, voxel_size, GridOrigin::World, None, &Arena::default(), cancel)?;
+        let origin = quantised.origin;
         let (voxels, neighbours) = occupied(&quantised.cells, cancel)?;
+        drop(quantised);
         let mut features = filled(neighbours.len(), Feature::default(), "the voxels")?;
         let cells_per_metre = 1.0 / voxel_size;
         features.par_chunks_mut(BLOCK).enumerate().try_for_each(|(block, features)| {
             cancel.check()?;
             for (voxel, feature) in (block * BLOCK..).zip(features) {
                 let points = voxels.points_of(voxel);
-                *feature =
-                    mean_of(cloud, points, quantised.cells[points[0] as usize], quantised.origin, cells_per_metre);
+                *feature = mean_of(cloud, points, decode(voxels.keys[voxel], 0).cell, origin, cells_per_metre);
                 if let Some(normals) = &cloud.normals {
                     feature.normal = mean_normal(cloud, normals, points);
                 }
             }
             Ok::<(), Error>(())
         })?;
+        let counts = voxels.starts.windows(2).map(|w| w[1] - w[0]);
+        let point_counts = collected(counts, "the points per voxel")?;
+        let voxel_of_point = voxels.voxel_of_point;
+        // Normals take most memory: what is not needed any more goes before.
+        drop((voxels.keys, voxels.starts, voxels.points));
         if cloud.normals.is_none() {
             let between = |a: usize, b: usize| -> [f64; 3] {
                 let (a, b) = (&features[a].position, &features[b].position);
@@ -85,18 +92,10 @@ impl VoxelCloud {
             };
             let normals = normals::sharp(&neighbours, between, cancel)?;
             for (feature, normal) in features.iter_mut().zip(normals) {
-                feature.normal = normal.map(|v| v as f32);
+                feature.normal = normal;
             }
         }
-        let counts = voxels.starts.windows(2).map(|w| w[1] - w[0]);
-        Ok(Self {
-            voxel_size,
-            origin: quantised.origin,
-            features,
-            point_counts: collected(counts, "the points per voxel")?,
-            voxel_of_point: voxels.voxel_of_point,
-            neighbours,
-        })
+        Ok(Self { voxel_size, origin, features, point_counts, voxel_of_point, neighbours })
     }
 
     /// `[v, width]` per voxel the mean of its points' rows, each as a direction: of unit length, so that the scale of a
@@ -146,8 +145,8 @@ fn mean_of(cloud: &Cloud<'_>, points: &[u32], cell: [u32; 3], origin: [i64; 3], 
         let at = cloud.frame.to_metres(cloud.positions.row(point as usize)).map(|v| v * cells_per_metre);
         let rgb = color_of(cloud, point as usize);
         for axis in 0..3 {
-            place[axis] += ((at[axis] - corner[axis]) * FRACTION) as u64;
-            color[axis] += (rgb[axis] * 65_536.0) as u64;
+            place[axis] += u64::from(((at[axis] - corner[axis]) * FRACTION) as u32);
+            color[axis] += u64::from((rgb[axis] * 65_536.0) as u32);
         }
     }
     let count = points.len() as u64;

@@ -7,7 +7,7 @@ use super::level::CpuLevel;
 use super::prepared::pack_shift;
 use super::simd::{look_up, round};
 use super::tensor::{LINE, Tensor};
-use crate::arena::{Arena, Buffer};
+use crate::arena::{self, Arena, Buffer};
 use crate::backend::{Precision, Work};
 use crate::error::{Error, Result, filled};
 use crate::plan::Stem;
@@ -100,17 +100,13 @@ impl PackedStem {
 
 /// Cuts the output rows at the block boundaries.
 fn split_rows<'a>(
-    mut rest: &'a mut [f32],
+    rows: &'a mut [f32],
     blocks: &Blocks,
     arena: &Arena,
     stride: usize,
 ) -> Result<Buffer<(usize, &'a mut [f32])>> {
     let mut parts = arena.with_capacity(blocks.len(), "the rows by block")?;
-    for block in 0..blocks.len() {
-        let (rows, after) = rest.split_at_mut(blocks.rows(block).len() * stride);
-        parts.push((block, rows));
-        rest = after;
-    }
+    parts.extend(arena::parts(rows, (0..blocks.len()).map(|block| blocks.rows(block).len() * stride)).enumerate());
     Ok(parts)
 }
 

@@ -5,6 +5,7 @@ use super::arithmetic::{Arithmetic, row_words};
 use super::dense::{PackedDense, finish_rows};
 use super::linear::MOST_ROWS;
 use super::tensor::{Scratch, Tensor, Workers};
+use crate::arena::parts;
 use crate::backend::Precision;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result, filled, with_capacity};
@@ -266,13 +267,9 @@ impl<'a> Run<'a> {
         let joined = self.product(query_key_value, normal, |value| value)?;
         let mut heads = self.scratch.take(NORMAL, self.rows.rows, self.rows.channels, Precision::F32)?;
         let stride = heads.stride;
-        let mut rest = heads.as_mut_slice();
+        let rows = parts(heads.as_mut_slice(), self.sequences.iter().map(|sequence| sequence.len() * stride));
         let mut tasks = with_capacity(self.sequences.len(), "the sequences")?;
-        for sequence in &self.sequences {
-            let (rows, after) = rest.split_at_mut(sequence.len() * stride);
-            tasks.push((sequence.clone(), rows));
-            rest = after;
-        }
+        tasks.extend(self.sequences.iter().cloned().zip(rows));
         let (count, width) = (self.heads, self.rows.channels);
         tasks.into_par_iter().try_for_each(|(sequence, rows)| attend(&joined, sequence, count, width, stride, rows))?;
         self.scratch.give(joined);

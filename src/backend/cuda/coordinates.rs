@@ -215,16 +215,15 @@ impl Points {
         rows: &[[i32; 4]],
         (levels, arena): (u32, &Arena),
     ) -> Result<Self> {
-        let keyed = coordinate_keys(rows, arena)?;
+        let keys = coordinate_keys(rows, arena)?;
         let mut plan = RegionPlan::default();
         let slots = PointSlots::plan(rows.len(), &mut plan)?;
-        // Keys with numbers, then each by itself.
-        let host = rows.len() as u64 * (16 + 12);
+        // Keys and numbers.
+        let host = rows.len() as u64 * 12;
         let region = hold(&plan, host)?;
         let mut points = slots.place(region, rows.len(), levels)?;
         (points.device_bytes, points.host_bytes) = (plan.roomy() as u64, host);
-        let keys = arena.collected(keyed.iter().map(|&(key, _)| key), "the keys of the coordinates")?;
-        let numbers = arena.collected(keyed.iter().map(|&(_, row)| row), "the numbers of the coordinates")?;
+        let numbers = arena.collected(0..rows.len() as u32, "the numbers of the coordinates")?;
         let differing = keys.iter().fold(0, |bits, key| bits | (key ^ keys[0]));
         points.sort.keys[0].upload(&keys, queue.stream)?;
         points.sort.values[0].upload(&numbers, queue.stream)?;
