@@ -49,21 +49,23 @@ pub fn quantise(
     cancel: Cancel<'_>,
 ) -> Result<Quantised> {
     let cells_per_metre = 1.0 / voxel_size;
-    let cell_of = |index: usize| -> [f64; 3] {
+    let cell_of = |index: usize| -> Option<[i64; 3]> {
         let row = cloud.positions.row(index);
         if row.iter().any(|v| !v.is_finite()) {
-            return [f64::NAN; 3];
+            return None;
         }
         let mut point = cloud.frame.to_metres(row);
         if let Some(matrix) = rotation_scale {
             point = matrix.map(|r| r[0] * point[0] + r[1] * point[1] + r[2] * point[2]);
         }
-        point.map(|v| floor(v * cells_per_metre))
+        // What overflows on the way lies out of range, unless it is not even a number.
+        let has_place = point.iter().all(|v| !v.is_nan());
+        has_place.then(|| point.map(|v| floor(v * cells_per_metre)))
     };
     let mut cells = arena.filled(cloud.len(), NO_CELL, "the cells of the points")?;
     // One look at the points, not two: cells are counted from the first point's, which is MIDDLE, and moved afterwards.
     // Where the cloud fits the keys none is as far away as NO_CELL.
-    let Some(first) = (0..cloud.len()).map(cell_of).find(is_finite) else {
+    let Some(first) = (0..cloud.len()).find_map(cell_of) else {
         return Ok(Quantised { cells, origin: [0; 3] });
     };
     let (low, high) = cells
@@ -72,18 +74,17 @@ pub fn quantise(
         .map(|(block, cells)| {
             cancel.check()?;
             let mut bounds = NOTHING;
-            for (index, cell) in (block * BLOCK..).zip(cells) {
-                let position = cell_of(index);
-                if is_finite(&position) {
-                    bounds = (join(bounds.0, position, f64::min), join(bounds.1, position, f64::max));
-                    *cell = [0, 1, 2].map(|axis| MIDDLE.wrapping_add_signed((position[axis] - first[axis]) as i32));
+            for (index, place) in (block * BLOCK..).zip(cells) {
+                if let Some(cell) = cell_of(index) {
+                    bounds = joined(bounds, (cell, cell));
+                    *place = [0, 1, 2].map(|axis| MIDDLE.wrapping_add(cell[axis].wrapping_sub(first[axis]) as u32));
                 }
             }
             Ok::<_, Error>(bounds)
         })
-        .try_reduce(|| NOTHING, |a, b| Ok((join(a.0, b.0, f64::min), join(a.1, b.1, f64::max))))?;
-    let shift = shift_for(low, high, voxel_size, grid_origin)?;
-    let first = [0, 1, 2].map(|axis| ((first[axis] as i64 - shift[axis]) as u32).wrapping_sub(MIDDLE));
+        .try_reduce(|| NOTHING, |a, b| Ok(joined(a, b)))?;
+    let shift = shift_for(low.map(|v| v as f64), high.map(|v| v as f64), voxel_size, grid_origin)?;
+    let first = [0, 1, 2].map(|axis| ((first[axis] - shift[axis]) as u32).wrapping_sub(MIDDLE));
     cells.par_chunks_mut(BLOCK).for_each(|cells| {
         for cell in cells.iter_mut().filter(|cell| **cell != NO_CELL) {
             *cell = [0, 1, 2].map(|axis| first[axis].wrapping_add(cell[axis]));
@@ -99,25 +100,21 @@ pub fn quantise(
 /// Where the first point's cell stands before the cells are moved.
 const MIDDLE: u32 = 1 << 30;
 
-/// The largest whole number that is not above `v`, without a call of the mathematics library. A finite position whose
-/// cell overflows is out of range, not absent.
-pub(crate) fn floor(v: f64) -> f64 {
-    let whole = v as i64 as f64;
-    let floored = if whole > v { whole - 1.0 } else { whole };
-    if v.abs() < 2_f64.powi(53) { floored } else { v.clamp(f64::MIN, f64::MAX) }
+/// The largest whole number that is not above `v`, without a call of the mathematics library; the nearest there is
+/// where that overflows.
+pub(crate) fn floor(v: f64) -> i64 {
+    let whole = v as i64;
+    whole.saturating_sub(i64::from(whole as f64 > v))
 }
 
-type Bounds = ([f64; 3], [f64; 3]);
+/// The lowest and the highest cell.
+type Bounds = ([i64; 3], [i64; 3]);
 
 /// The bounds of no point.
-const NOTHING: Bounds = ([f64::INFINITY; 3], [f64::NEG_INFINITY; 3]);
+const NOTHING: Bounds = ([i64::MAX; 3], [i64::MIN; 3]);
 
-fn is_finite(cell: &[f64; 3]) -> bool {
-    cell.iter().all(|v| v.is_finite())
-}
-
-fn join(a: [f64; 3], b: [f64; 3], pick: fn(f64, f64) -> f64) -> [f64; 3] {
-    [pick(a[0], b[0]), pick(a[1], b[1]), pick(a[2], b[2])]
+fn joined(a: Bounds, b: Bounds) -> Bounds {
+    (std::array::from_fn(|axis| a.0[axis].min(b.0[axis])), std::array::from_fn(|axis| a.1[axis].max(b.1[axis])))
 }
 
 /// The whole cells to subtract, after checking that what remains fits the voxel keys.

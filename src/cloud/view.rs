@@ -135,16 +135,19 @@ impl<'a> StridedView<'a> {
 
     /// The first three components of row `index`, widened exactly (integers of 64 bits to the nearest).
     pub fn row(&self, index: usize) -> [f64; 3] {
-        let width = self.dtype.size();
-        let row = self.raw_row(index);
-        let component = |axis: usize| &row[axis * width..(axis + 1) * width];
         match self.dtype {
-            Dtype::U8 => [row[0], row[1], row[2]].map(f64::from),
-            Dtype::F32 => [0, 1, 2].map(|axis| f64::from(bytemuck::pod_read_unaligned::<f32>(component(axis)))),
-            Dtype::F64 => [0, 1, 2].map(|axis| bytemuck::pod_read_unaligned::<f64>(component(axis))),
-            Dtype::I32 => [0, 1, 2].map(|axis| f64::from(bytemuck::pod_read_unaligned::<i32>(component(axis)))),
-            Dtype::I64 => [0, 1, 2].map(|axis| bytemuck::pod_read_unaligned::<i64>(component(axis)) as f64),
+            Dtype::U8 => self.components_of(index).map(|[v]: [u8; 1]| f64::from(v)),
+            Dtype::F32 => self.components_of(index).map(|v| f64::from(f32::from_ne_bytes(v))),
+            Dtype::F64 => self.components_of(index).map(f64::from_ne_bytes),
+            Dtype::I32 => self.components_of(index).map(|v| f64::from(i32::from_ne_bytes(v))),
+            Dtype::I64 => self.components_of(index).map(|v| i64::from_ne_bytes(v) as f64),
         }
+    }
+
+    /// The first three components of row `index`, of `N` bytes each.
+    fn components_of<const N: usize>(&self, index: usize) -> [[u8; N]; 3] {
+        let (components, _) = self.bytes[index * self.stride..][..3 * N].as_chunks();
+        [components[0], components[1], components[2]]
     }
 
     /// The first component of row `index` as an integer; floats lose their fractions.

@@ -243,7 +243,7 @@ impl Around {
     /// The cell of a place: what is in reach of a place lies in two of them along each axis at most.
     fn cell(&self, at: [f64; 3]) -> [i64; 3] {
         let cells_per_part = 0.499 / self.reach;
-        at.map(|v| floor(v * cells_per_part) as i64)
+        at.map(|v| floor(v * cells_per_part))
     }
 
     fn bit(&self, cell: [i64; 3]) -> (usize, u64) {

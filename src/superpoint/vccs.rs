@@ -84,7 +84,7 @@ fn buckets(cloud: &VoxelCloud, seed: f64, cancel: Cancel<'_>) -> Result<Buckets>
     let cell_of = |position: [i32; 3]| -> [i64; 3] {
         std::array::from_fn(|axis| {
             let place = cloud.origin[axis] as f64 + f64::from(position[axis]) / f64::from(PARTS);
-            floor(place / seed) as i64
+            floor(place / seed)
         })
     };
     let corner = |pick: fn(i32, i32) -> i32| {
