@@ -19,9 +19,13 @@ pub fn nothing<T>() -> Buffer<T> {
     Buffer::new_in(Arena::default())
 }
 
-/// Consecutive parts of `whole`, of these lengths.
+/// Consecutive parts of `whole`, of these lengths, which are no more than it has in all.
 pub(crate) fn parts<T>(mut whole: &mut [T], lengths: impl Iterator<Item = usize>) -> impl Iterator<Item = &mut [T]> {
-    lengths.map_while(move |length| whole.split_off_mut(..length))
+    lengths.map(move |length| {
+        let part;
+        (part, whole) = std::mem::take(&mut whole).split_at_mut(length);
+        part
+    })
 }
 
 /// Where a run's buffers live. The default is the system's heap; [`Arena::keeping`] keeps what is given back.

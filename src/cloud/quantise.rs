@@ -49,7 +49,8 @@ pub fn quantise(
     cancel: Cancel<'_>,
 ) -> Result<Quantised> {
     let cells_per_metre = 1.0 / voxel_size;
-    let cell_of = |index: usize| -> Option<[i64; 3]> {
+    // In voxels; as far away as numbers go where a finite position overflows on the way: that is out of range, not absent.
+    let place_of = |index: usize| -> Option<[f64; 3]> {
         let row = cloud.positions.row(index);
         if row.iter().any(|v| !v.is_finite()) {
             return None;
@@ -58,10 +59,9 @@ pub fn quantise(
         if let Some(matrix) = rotation_scale {
             point = matrix.map(|r| r[0] * point[0] + r[1] * point[1] + r[2] * point[2]);
         }
-        // What overflows on the way lies out of range, unless it is not even a number.
-        let has_place = point.iter().all(|v| !v.is_nan());
-        has_place.then(|| point.map(|v| floor(v * cells_per_metre)))
+        Some(point.map(|v| (v * cells_per_metre).min(f64::MAX)))
     };
+    let cell_of = |index: usize| place_of(index).map(|place| place.map(floor));
     let mut cells = arena.filled(cloud.len(), NO_CELL, "the cells of the points")?;
     // One look at the points, not two: cells are counted from the first point's, which is MIDDLE, and moved afterwards.
     // Where the cloud fits the keys none is as far away as NO_CELL.
@@ -83,7 +83,15 @@ pub fn quantise(
             Ok::<_, Error>(bounds)
         })
         .try_reduce(|| NOTHING, |a, b| Ok(joined(a, b)))?;
-    let shift = shift_for(low.map(|v| v as f64), high.map(|v| v as f64), voxel_size, grid_origin)?;
+    let (mut low, mut high) = (low.map(|v| v as f64), high.map(|v| v as f64));
+    if low.iter().chain(&high).any(|v| v.abs() > 2_f64.powi(53)) {
+        // Far beyond every range; the message tells how far.
+        for place in (0..cloud.len()).filter_map(place_of) {
+            low = std::array::from_fn(|axis| low[axis].min(place[axis].floor().max(f64::MIN)));
+            high = std::array::from_fn(|axis| high[axis].max(place[axis].floor()));
+        }
+    }
+    let shift = shift_for(low, high, voxel_size, grid_origin)?;
     let first = [0, 1, 2].map(|axis| ((first[axis] - shift[axis]) as u32).wrapping_sub(MIDDLE));
     cells.par_chunks_mut(BLOCK).for_each(|cells| {
         for cell in cells.iter_mut().filter(|cell| **cell != NO_CELL) {
@@ -155,6 +163,7 @@ fn out_of_range(axis: usize, what: String, voxel_size: f64) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Frame;
     use super::*;
 
     fn cells(points: &[[f32; 3]], voxel: f64, origin: GridOrigin) -> Result<Quantised> {
@@ -195,6 +204,26 @@ mod tests {
         for origin in [GridOrigin::Minimum, GridOrigin::World] {
             assert!(cells(&[[1e30, 0.0, 0.0]], 0.02, origin).is_err());
         }
+    }
+
+    #[test]
+    fn cells_beyond_every_range_keep_their_size_for_the_message() {
+        let of = |point: [f64; 3], frame: Frame| {
+            let points = [[0.0; 3], point];
+            let positions = super::super::StridedView::packed_f64(&points);
+            let cloud = Cloud { positions, frame, ..Cloud::from_xyz(&[]) };
+            quantise(&cloud, 0.5, GridOrigin::World, None, &Arena::default(), Cancel::default()).unwrap_err()
+        };
+        let told = |error: Error, what: &str| {
+            assert!(error.kind() == ErrorKind::OutOfRange && error.to_string().contains(what), "{error}");
+        };
+        told(of([0.0, 1e300, 0.0], Frame::default()), "2e300 on y");
+        told(of([0.0, 0.0, -1e25], Frame::default()), "2e25 on z");
+        told(of([f64::MAX, 0.0, 0.0], Frame::default()), "e308 on x");
+        // Infinity less infinity on the way: not absent.
+        let row = [f64::MAX, -f64::MAX, 0.0, 0.0];
+        let pose = Some([row, [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]]);
+        told(of([9.0, 9.0, 0.0], Frame { pose, ..Frame::default() }), "e308 on x");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::blocks::{Blocks, LocalOffsets};
 use super::key::{Voxel, cells_per_axis, decode, encode_at};
-use crate::arena::{Arena, Buffer, nothing};
+use crate::arena::{Arena, Buffer};
 use crate::cancel::Cancel;
 use crate::error::Result;
 use rayon::prelude::*;
@@ -87,7 +87,7 @@ impl Levels {
 
     /// The keys of level 0, as they came.
     pub(crate) fn into_keys(mut self) -> Buffer<u64> {
-        std::mem::replace(&mut self.levels[0].keys, nothing())
+        self.levels.swap_remove(0).keys
     }
 
     /// The blocks of level `depth`.

@@ -6,9 +6,13 @@ use crate::arena::parts;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result, filled, with_capacity};
 use rayon::prelude::*;
+use std::sync::LazyLock;
 
 /// Blocks of one thread's task, and between two looks at the cancel token.
 const TASK: usize = 1 << 7;
+
+/// Voxels between two looks at the cancel token.
+const BLOCK: usize = 1 << 16;
 
 /// The neighbours of every voxel of a level, as one list cut into rows.
 #[derive(Debug, Clone, Default)]
@@ -20,7 +24,7 @@ pub struct Neighbours {
 
 /// For each of the 64 cells of a block: the neighbouring blocks that the 27 cells around it touch, and which cells
 /// of each.
-fn local_masks() -> Vec<Vec<(u8, u64)>> {
+static MASKS: LazyLock<Vec<Vec<(u8, u64)>>> = LazyLock::new(|| {
     let offsets = LocalOffsets::of_size(3);
     let masks = |morton: usize| {
         let mut masks: Vec<(u8, u64)> = Vec::new();
@@ -33,12 +37,12 @@ fn local_masks() -> Vec<Vec<(u8, u64)>> {
         masks
     };
     (0..64).map(masks).collect()
-}
+});
 
 impl Neighbours {
     /// The neighbours of the voxels of `blocks`, block by block: an order that depends on the voxels alone.
     pub fn new(blocks: &Blocks, cancel: Cancel<'_>) -> Result<Self> {
-        let masks = local_masks();
+        let masks = &*MASKS;
         let blocks_of = |task: usize| task * TASK..blocks.len().min((task + 1) * TASK);
         let rows_of = |task: usize| blocks.rows(task * TASK).start..blocks.rows(blocks_of(task).end - 1).end;
         let tasks = 0..blocks.len().div_ceil(TASK);
@@ -57,9 +61,12 @@ impl Neighbours {
             Ok::<(), Error>(())
         })?;
         let mut total = 0;
-        for start in &mut starts {
-            total += *start;
-            *start = total;
+        for starts in starts.chunks_mut(BLOCK) {
+            cancel.check()?;
+            for start in starts {
+                total += *start;
+                *start = total;
+            }
         }
         let mut rows = filled(total, 0, "the neighbours")?;
         let mut places = with_capacity(tasks.len(), "the neighbours")?;

@@ -1,7 +1,7 @@
 //! A stable radix sort of voxel keys: the one sort of a run. It can be cancelled between blocks of keys.
 //!
-//! Where the bits in which keys differ and a point's number fit one word, words are sorted, runs of them by several
-//! threads, and merged. As no two words are equal, the result does not depend on the runs.
+//! Where the bits up to the highest in which keys differ and a point's number fit 63, words of both are sorted, runs of
+//! them by several threads, and merged. As no two words are equal, the result does not depend on the runs.
 
 use crate::arena::{Arena, Buffer, parts};
 use crate::cancel::Cancel;
@@ -78,24 +78,26 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    const NONE: Self = Self { count: 0, any: 0, all: u64::MAX };
+    /// What is known of none.
+    pub(crate) const NONE: Self = Self { count: 0, any: 0, all: u64::MAX };
 
-    /// Of these keys.
-    pub(crate) fn of(keys: impl Iterator<Item = u64>) -> Self {
-        keys.map(|key| Self { count: 1, any: key, all: key }).fold(Self::NONE, Self::with)
+    /// Of those of these keys that there are.
+    pub(crate) fn of(keys: impl Iterator<Item = Option<u64>>) -> Self {
+        keys.flatten().map(|key| Self { count: 1, any: key, all: key }).fold(Self::NONE, Self::with)
     }
 
-    fn with(self, other: Self) -> Self {
+    /// Of these and `other` ones.
+    pub(crate) fn with(self, other: Self) -> Self {
         Self { count: self.count + other.count, any: self.any | other.any, all: self.all & other.all }
     }
 }
 
-/// Sorts the points 0 to `points - 1` by `key_of`; points without a key are left out. `keys_of` says what is known of the
-/// keys of some points.
-pub(crate) fn sort_by_key(
+/// Sorts the points 0 to `points - 1` by their keys: `keys_of` gives those of a range of points in order, none for points
+/// that are left out, and `known_of` what is known of them.
+pub(crate) fn sort_by_key<I: Iterator<Item = Option<u64>>>(
     points: usize,
-    keys_of: impl Fn(Range<usize>) -> Keys + Sync,
-    key_of: impl Fn(usize) -> Option<u64> + Sync,
+    known_of: impl Fn(Range<usize>) -> Keys + Sync,
+    keys_of: impl Fn(Range<usize>) -> I + Sync,
     arena: &Arena,
     cancel: Cancel<'_>,
 ) -> Result<Sorted> {
@@ -103,30 +105,46 @@ pub(crate) fn sort_by_key(
     let mut runs = arena.filled(points.div_ceil(RUN), Keys::NONE, "the sorted keys")?;
     runs.par_iter_mut().enumerate().try_for_each(|(run, keys)| {
         cancel.check()?;
-        *keys = keys_of(run_of(run));
+        *keys = known_of(run_of(run));
         Ok::<(), Error>(())
     })?;
-    let Keys { count, any, all } = runs.iter().copied().fold(Keys::NONE, Keys::with);
+    let Keys { any, all, .. } = runs.iter().copied().fold(Keys::NONE, Keys::with);
+    let keyed_of = |run: usize| {
+        let points = run_of(run);
+        points.clone().zip(keys_of(points)).filter_map(|(point, key)| Some((key?, point as u32)))
+    };
     let key_bits = u64::BITS - (any & !all).leading_zeros();
     let point_bits = usize::BITS - points.leading_zeros();
     if key_bits + point_bits >= u64::BITS {
-        let mut pairs = arena.with_capacity(count, "the sorted keys")?;
-        pairs.extend((0..points).filter_map(|point| Some((key_of(point)?, point as u32))));
+        let mut pairs = fill(&runs, (0, 0), keyed_of, |keyed| keyed, arena, cancel)?;
         sort_pairs(&mut pairs, any & !all, cancel)?;
         return Ok(Sorted::Pairs(pairs));
     }
-    let mut words = arena.filled(count, 0, "the sorted keys")?;
+    let pack = |(key, point): (u64, u32)| (key & low_bits(key_bits)) << point_bits | u64::from(point);
+    let mut words = fill(&runs, 0, keyed_of, pack, arena, cancel)?;
+    sort_words(&mut words, point_bits..point_bits + key_bits, cancel)?;
+    Ok(Sorted::Words { words, point_bits, common: all & !low_bits(key_bits) })
+}
+
+/// What `pack` makes of the keys and points of all runs.
+fn fill<T: Clone + Send, I: Iterator<Item = (u64, u32)>>(
+    runs: &[Keys],
+    empty: T,
+    keyed_of: impl Fn(usize) -> I + Sync,
+    pack: impl Fn((u64, u32)) -> T + Sync,
+    arena: &Arena,
+    cancel: Cancel<'_>,
+) -> Result<Buffer<T>> {
+    let mut items = arena.filled(runs.iter().map(|keys| keys.count).sum(), empty, "the sorted keys")?;
     let mut tasks = arena.with_capacity(runs.len(), "the sorted keys")?;
-    tasks.extend(parts(&mut words, runs.iter().map(|keys| keys.count)));
-    tasks.par_iter_mut().enumerate().try_for_each(|(run, words)| {
+    tasks.extend(parts(&mut items, runs.iter().map(|keys| keys.count)));
+    tasks.par_iter_mut().enumerate().try_for_each(|(run, items)| {
         cancel.check()?;
-        let pack = |point: usize| Some((key_of(point)? & low_bits(key_bits)) << point_bits | point as u64);
-        words.iter_mut().zip(run_of(run).filter_map(pack)).for_each(|(place, word)| *place = word);
+        items.iter_mut().zip(keyed_of(run)).for_each(|(item, keyed)| *item = pack(keyed));
         Ok::<(), Error>(())
     })?;
     drop(tasks);
-    sort_words(&mut words, point_bits..point_bits + key_bits, cancel)?;
-    Ok(Sorted::Words { words, point_bits, common: all & !low_bits(key_bits) })
+    Ok(items)
 }
 
 /// A word whose lowest `count` bits are set; `count` is at most 63.
@@ -270,13 +288,16 @@ mod tests {
         ] {
             let common = random.bits() & !mask;
             let mut keys: Vec<Option<u64>> = (0..count).map(|_| Some(random.bits() & mask | common)).collect();
-            keys.iter_mut().enumerate().filter(|(at, _)| holes > 0 && at % holes == 0).for_each(|(_, key)| *key = None);
+            // One in so many points has no key, and a whole run has none.
+            let is_hole = |at: usize| holes > 0 && (at.is_multiple_of(holes) || at / RUN == 2);
+            keys.iter_mut().enumerate().filter(|(at, _)| is_hole(*at)).for_each(|(_, key)| *key = None);
             let mut want: Vec<(u64, u32)> =
                 (0..).zip(&keys).filter_map(|(point, key)| Some(((*key)?, point))).collect();
             want.sort_by_key(|item| item.0);
             let pool = rayon::ThreadPoolBuilder::new().num_threads(1 + count % 7).build().unwrap();
-            let of = |points: Range<usize>| Keys::of(keys[points].iter().copied().flatten());
-            let sort = || sort_by_key(count, of, |point| keys[point], &Arena::default(), Cancel::default());
+            let known_of = |points: Range<usize>| Keys::of(keys[points].iter().copied());
+            let keys_of = |points: Range<usize>| keys[points].iter().copied();
+            let sort = || sort_by_key(count, known_of, keys_of, &Arena::default(), Cancel::default());
             let sorted = pool.install(sort).unwrap();
             assert_eq!(sorted.len(), want.len());
             assert!(sorted.at(0..want.len()).eq(want.iter().copied()));
@@ -288,8 +309,10 @@ mod tests {
     #[test]
     fn a_set_flag_stops_it() {
         let flag = AtomicBool::new(true);
-        let keys = [2, 1];
-        let of = |points: Range<usize>| Keys::of(keys[points].iter().copied());
-        assert!(sort_by_key(2, of, |point| Some(keys[point]), &Arena::default(), Cancel::when(&flag)).is_err());
+        let keys_of = |points: Range<usize>| points.map(|point| Some(2 - point as u64));
+        assert!(
+            sort_by_key(2, |points| Keys::of(keys_of(points)), keys_of, &Arena::default(), Cancel::when(&flag))
+                .is_err()
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! Occupied voxels of a call: unique sorted keys, and which points lie in which voxel.
 
 use super::key::{BATCH_LIMIT, Voxel, encode};
-use super::sort::{Keys, RUN, sort_by_key};
+use super::sort::{Keys, RUN, Sorted, sort_by_key};
 use crate::arena::{Arena, Buffer, parts};
 use crate::cancel::Cancel;
 use crate::cloud::{MAX_EXTENT, NO_CELL};
@@ -37,41 +37,49 @@ impl Voxels {
         }
         let count: usize = cells.iter().map(|c| c.len()).sum();
         check_count(count)?;
-        if let [cells] = cells {
-            let keys_of = |points: Range<usize>| keys_of(&cells[points]);
-            return Self::from_keys(count, keys_of, |point| key_of(0, cells[point]), arena, cancel);
-        }
         let mut ends = arena.with_capacity(cells.len(), "the voxel keys")?;
         ends.extend(cells.iter().scan(0, |end, cells| {
             *end += cells.len();
             Some(*end)
         }));
-        let key_of_point = |point: usize| {
-            let batch = ends.partition_point(|&end| end <= point);
-            key_of(batch, cells[batch][point + cells[batch].len() - ends[batch]])
+        // The clouds that some points belong to, and the cells there.
+        let clouds_of = |points: Range<usize>| {
+            let first = ends.partition_point(|&end| end <= points.start);
+            let clouds = (first..).zip(&cells[first..]).zip(&ends[first..]);
+            clouds.map_while(move |((cloud, cells), end)| {
+                let begin = end - cells.len();
+                let within = points.start.max(begin)..points.end.min(*end);
+                (begin < points.end).then(|| (cloud as u32, &cells[within.start - begin..within.end - begin]))
+            })
         };
-        let keys_of = |points: Range<usize>| Keys::of(points.filter_map(key_of_point));
-        Self::from_keys(count, keys_of, key_of_point, arena, cancel)
+        let known_of = |points: Range<usize>| {
+            let parts = clouds_of(points).map(|(cloud, cells)| known_of(cloud, cells));
+            parts.fold(Keys::NONE, Keys::with)
+        };
+        let keys_of = |points: Range<usize>| {
+            clouds_of(points).flat_map(|(batch, cells)| {
+                let key = move |&cell: &[u32; 3]| (cell != NO_CELL).then(|| encode(Voxel { batch, cell }));
+                cells.iter().map(key)
+            })
+        };
+        Self::from_keys(count, sort_by_key(count, known_of, keys_of, arena, cancel)?, arena, cancel)
     }
 
-    /// From the key of every one of `count` points, or none.
-    fn from_keys(
-        count: usize,
-        keys_of: impl Fn(Range<usize>) -> Keys + Sync,
-        key_of: impl Fn(usize) -> Option<u64> + Sync,
-        arena: &Arena,
-        cancel: Cancel<'_>,
-    ) -> Result<Self> {
-        let sorted = sort_by_key(count, keys_of, key_of, arena, cancel)?;
+    /// From the sorted keys of `count` points.
+    fn from_keys(count: usize, sorted: Sorted, arena: &Arena, cancel: Cancel<'_>) -> Result<Self> {
         // Runs of places end with a voxel.
-        let mut ends = arena.with_capacity(sorted.len().div_ceil(RUN), "the voxels")?;
-        ends.extend((1..=sorted.len().div_ceil(RUN)).map(|run| sorted.end_of_key(run * RUN)));
-        let run_of = |run: usize| run.checked_sub(1).map_or(0, |last| ends[last])..ends[run];
-        let mut voxels = arena.filled(ends.len(), 0_usize, "the voxels")?;
+        let mut borders = arena.filled(sorted.len().div_ceil(RUN) + 1, 0, "the voxels")?;
+        borders.iter_mut().enumerate().skip(1).for_each(|(run, border)| *border = sorted.end_of_key(run * RUN));
+        let run_of = |run: usize| borders[run]..borders[run + 1];
+        let mut voxels = arena.filled(borders.len() - 1, 0_usize, "the voxels")?;
         voxels.par_iter_mut().enumerate().try_for_each(|(run, count)| {
-            cancel.check()?;
             let mut last = None;
-            *count = sorted.at(run_of(run)).map(|(key, _)| usize::from(last.replace(key) != Some(key))).sum();
+            for (place, (key, _)) in run_of(run).zip(sorted.at(run_of(run))) {
+                if place.is_multiple_of(BLOCK) {
+                    cancel.check()?;
+                }
+                *count += usize::from(last.replace(key) != Some(key));
+            }
             Ok::<(), Error>(())
         })?;
         let total = voxels.iter().sum::<usize>();
@@ -87,10 +95,12 @@ impl Voxels {
         let points = parts(&mut this.points, (0..voxels.len()).map(|run| run_of(run).len()));
         tasks.extend(keys.zip(ends).zip(points));
         tasks.par_iter_mut().enumerate().try_for_each(|(run, ((keys, ends), points))| {
-            cancel.check()?;
-            // Without branches, which nobody could foretell: what a voxel's last point writes stays.
+            // Without branches that nobody could foretell: what a voxel's last point writes stays.
             let (mut last, mut voxel) = (None, usize::MAX);
             for ((place, point), (key, number)) in run_of(run).zip(points.iter_mut()).zip(sorted.at(run_of(run))) {
+                if place.is_multiple_of(BLOCK) {
+                    cancel.check()?;
+                }
                 voxel = voxel.wrapping_add(usize::from(last.replace(key) != Some(key)));
                 (keys[voxel], ends[voxel], *point) = (key, place as u32 + 1, number);
             }
@@ -98,14 +108,12 @@ impl Voxels {
         })?;
         drop(tasks);
         drop(sorted);
-        let mut checked = 0;
-        for (voxel, range) in this.starts.windows(2).map(|w| w[0] as usize..w[1] as usize).enumerate() {
-            if range.end - checked > BLOCK {
-                cancel.check()?;
-                checked = range.end;
-            }
-            for &point in &this.points[range] {
-                this.voxel_of_point[point as usize] = voxel as u32;
+        for (voxel, range) in this.starts.windows(2).enumerate() {
+            for place in range[0] as usize..range[1] as usize {
+                if place.is_multiple_of(BLOCK) {
+                    cancel.check()?;
+                }
+                this.voxel_of_point[this.points[place] as usize] = voxel as u32;
             }
         }
         Ok(this)
@@ -127,9 +135,9 @@ impl Voxels {
     }
 }
 
-/// What is known of the keys of points in `cells` of the first cloud: a key holds the bits of its cell, only elsewhere.
-fn keys_of(cells: &[[u32; 3]]) -> Keys {
-    let (mut count, mut any, mut all) = (0, [0; 3], [u32::MAX >> 14; 3]);
+/// What is known of the keys of points in `cells` of a cloud: a key holds the bits of its cell, only elsewhere.
+fn known_of(batch: u32, cells: &[[u32; 3]]) -> Keys {
+    let (mut count, mut any, mut all) = (0, [0; 3], [MAX_EXTENT as u32 - 1; 3]);
     for cell in cells.iter().filter(|cell| **cell != NO_CELL) {
         count += 1;
         for axis in 0..3 {
@@ -137,13 +145,11 @@ fn keys_of(cells: &[[u32; 3]]) -> Keys {
             all[axis] &= cell[axis];
         }
     }
-    let key = |cell: [u32; 3]| encode(Voxel { batch: 0, cell });
+    if count == 0 {
+        return Keys::NONE;
+    }
+    let key = |cell: [u32; 3]| encode(Voxel { batch, cell });
     Keys { count, any: key(any), all: key(all) }
-}
-
-/// The key of a point in `cell`, if that is one.
-fn key_of(batch: usize, cell: [u32; 3]) -> Option<u64> {
-    (cell != NO_CELL).then(|| encode(Voxel { batch: batch as u32, cell }))
 }
 
 /// Row numbers must fit the int32 that results use.
@@ -161,8 +167,9 @@ pub(crate) fn check_count(count: usize) -> Result<()> {
 /// each cloud is shifted by multiples of 16 only. A repeated coordinate joins the voxel of its first row.
 pub fn from_coordinates(rows: &[[i32; 4]], arena: &Arena, cancel: Cancel<'_>) -> Result<Voxels> {
     let keys = coordinate_keys(rows, arena)?;
-    let keys_of = |rows: Range<usize>| Keys::of(keys[rows].iter().copied());
-    Voxels::from_keys(rows.len(), keys_of, |row| Some(keys[row]), arena, cancel)
+    let keys_of = |rows: Range<usize>| keys[rows].iter().copied().map(Some);
+    let sorted = sort_by_key(rows.len(), |rows| Keys::of(keys_of(rows)), keys_of, arena, cancel)?;
+    Voxels::from_keys(rows.len(), sorted, arena, cancel)
 }
 
 /// The key of every row of [`from_coordinates`].
@@ -207,6 +214,33 @@ mod tests {
         assert_eq!(voxels.points_of(0), [1, 4]);
         assert_eq!(voxels.points_of(1), [0, 3]);
         assert_eq!(voxels.voxel_of_point, [1, 0, NO_VOXEL, 1, 0]);
+    }
+
+    #[test]
+    fn long_voxels_and_many_clouds_are_what_a_dictionary_finds() {
+        let none = vec![NO_CELL; 20_000];
+        let crowd = vec![[7, 7, 7]; 3 * RUN];
+        let mixed: Vec<[u32; 3]> =
+            (0..20_000_u32).map(|i| if i % 5 == 0 { NO_CELL } else { [i % 3, i / 9000, 1 << (i % 18)] }).collect();
+        let mut small: Vec<&[[u32; 3]]> = vec![&mixed[..7]; 1020];
+        small.extend([&crowd[..], &[], &mixed, &none]);
+        let calls: [&[&[[u32; 3]]]; 6] =
+            [&[&crowd], &[&none], &[&none, &crowd, &mixed], &[&mixed, &none, &none, &mixed], &[&mixed], &small];
+        for cells in calls {
+            let voxels = Voxels::from_cells(cells, &Arena::default(), Cancel::default()).unwrap();
+            let mut want: std::collections::BTreeMap<u64, Vec<u32>> = std::collections::BTreeMap::new();
+            let all = (0_u32..).zip(cells).flat_map(|(batch, cells)| cells.iter().map(move |&cell| (batch, cell)));
+            for (point, (batch, cell)) in (0..).zip(all).filter(|(_, (_, cell))| *cell != NO_CELL) {
+                want.entry(encode(Voxel { batch, cell })).or_default().push(point);
+            }
+            assert!(voxels.keys.iter().eq(want.keys()));
+            for (voxel, points) in want.values().enumerate() {
+                assert_eq!(voxels.points_of(voxel), points);
+                assert!(points.iter().all(|&point| voxels.voxel_of_point[point as usize] == voxel as u32));
+            }
+            let absent = voxels.voxel_of_point.iter().filter(|voxel| **voxel == NO_VOXEL).count();
+            assert_eq!(absent + voxels.points.len(), cells.iter().map(|c| c.len()).sum::<usize>());
+        }
     }
 
     #[test]

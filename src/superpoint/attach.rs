@@ -188,15 +188,23 @@ fn nearest_owners(
     };
     let place = |voxel: usize| cloud.features[voxel].position.map(f64::from);
     let mut voxels = Vec::new();
-    for (voxel, &component) in components.of_voxel.iter().enumerate().filter(|(_, c)| is_stray(**c as usize)) {
-        reserve(&mut voxels, 1, "the strays")?;
-        voxels.push((place(voxel), component as usize));
+    for (voxel, &component) in components.of_voxel.iter().enumerate() {
+        if voxel.is_multiple_of(BLOCK) {
+            cancel.check()?;
+        }
+        if is_stray(component as usize) {
+            reserve(&mut voxels, 1, "the strays")?;
+            voxels.push((place(voxel), component as usize));
+        }
     }
     if voxels.is_empty() {
         return Ok(adopters);
     }
     let mut around = Around::new(reach, voxels.len(), owners.len())?;
-    voxels.iter().for_each(|&(at, _)| around.mark(at));
+    for voxels in voxels.chunks(BLOCK) {
+        cancel.check()?;
+        voxels.iter().for_each(|&(at, _)| around.mark(at));
+    }
     let mut places = Vec::new();
     for (voxel, &owner) in owners.iter().enumerate() {
         if voxel.is_multiple_of(BLOCK) {
@@ -235,7 +243,9 @@ impl Around {
     fn new(reach: f64, places: usize, all: usize) -> Result<Self> {
         /// Bits per cell that is marked: so few others have a hash that is marked as well.
         const SPARSE: usize = 4;
-        let words = (8 * SPARSE * places).min(16 * all).div_ceil(64).next_power_of_two();
+        /// What the hash of a word's place holds.
+        const MOST: usize = 1 << 24;
+        let words = (8 * SPARSE * places).min(16 * all).div_ceil(64).next_power_of_two().min(MOST);
         // A little more, so that rounding hides nothing.
         Ok(Self { reach: 1.001 * reach, bits: filled(words, 0, "the cells around the strays")? })
     }

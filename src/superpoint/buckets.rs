@@ -1,6 +1,7 @@
 //! Voxels in coarse cells, to find those near a place.
 
 use super::voxel_cloud::occupied;
+use crate::arena::nothing;
 use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::sparse::{Neighbours, Voxels};
@@ -15,7 +16,8 @@ pub(super) struct Buckets {
 impl Buckets {
     /// `cells` holds the cell of every thing.
     pub(super) fn new(cells: &[[u32; 3]], cancel: Cancel<'_>) -> Result<Self> {
-        let (cells, neighbours) = occupied(cells, cancel)?;
+        let (mut cells, neighbours) = occupied(cells, cancel)?;
+        cells.keys = nothing();
         Ok(Self { cells, neighbours })
     }
 

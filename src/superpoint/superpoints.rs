@@ -45,9 +45,9 @@ impl Superpoints {
             return Err(Error::new(ErrorKind::OutOfRange, message));
         }
         // With the sign turned over, ids order as unsigned numbers do.
-        let key_of = |point: usize| (ids[point] != -1).then_some(ids[point] as u64 ^ 1 << 63);
-        let keys_of = |points: Range<usize>| Keys::of(points.filter_map(key_of));
-        let sorted = sort_by_key(ids.len(), keys_of, key_of, &Arena::default(), cancel)?;
+        let key_of = |&id: &i64| (id != -1).then_some(id as u64 ^ 1 << 63);
+        let keys_of = |points: Range<usize>| ids[points].iter().map(key_of);
+        let sorted = sort_by_key(ids.len(), |points| Keys::of(keys_of(points)), keys_of, &Arena::default(), cancel)?;
         let mut of_point = filled(ids.len(), NO_SUPERPOINT, "the superpoint of each point")?;
         let mut sizes: Vec<u32> = Vec::new();
         let mut last = None;
@@ -63,6 +63,7 @@ impl Superpoints {
                 sizes[dense] += 1;
             }
         }
+        sizes.shrink_to_fit();
         Ok(Self { of_point, sizes, ..Self::default() })
     }
 

@@ -61,6 +61,7 @@ pub(super) fn vccs(cloud: &VoxelCloud, options: &Vccs, cancel: Cancel<'_>) -> Re
     let buckets = buckets(cloud, seed, cancel)?;
     let metric = Metric::new(&options.weights, seed);
     let seeds = seeds(cloud, &buckets, seed, cancel)?;
+    drop(buckets);
     let mut growth = Growth::new(cloud, metric, &seeds)?;
     let rounds = options.rounds.unwrap_or((1.8 * seed).min(f64::from(MOST_ROUNDS)) as u32);
     growth.run(rounds, cancel)?;
@@ -68,7 +69,7 @@ pub(super) fn vccs(cloud: &VoxelCloud, options: &Vccs, cancel: Cancel<'_>) -> Re
         growth.reseed(cancel)?;
         growth.run(rounds, cancel)?;
     }
-    let Growth { mut owners, centres, .. } = growth;
+    let (mut owners, centres) = growth.finish();
     detach_fragments(cloud, &mut owners, cancel)?;
     attach_linked(cloud, &mut owners, &centres, metric, cancel)?;
     let strays = Strays {
@@ -175,7 +176,8 @@ struct Growth<'a> {
 
 /// No superpoint but its own touches a voxel.
 const ALONE: u8 = 0;
-/// One of its neighbours, itself among them, may have another owner since they were looked at.
+/// One of its neighbours, itself among them, may have another owner since they were looked at, or more superpoints meet
+/// there than are remembered.
 const STALE: u8 = 1;
 /// As they were.
 const KNOWN: u8 = 2;
@@ -275,7 +277,7 @@ impl<'a> Growth<'a> {
         } else {
             *around = [NOBODY; AROUND];
             // Those met before need no second look, and looking them all up at once leaves one branch per neighbour,
-            // seldom taken.
+            // seldom taken. Where more than seven meet, some are looked at again, its own among them, for nothing.
             let mut met = [own; 8];
             met[0] = NOBODY;
             let mut count = 0;
@@ -342,6 +344,11 @@ impl<'a> Growth<'a> {
                 }
             }
         });
+    }
+
+    /// The owner of every voxel, and the centres.
+    fn finish(self) -> (Vec<u32>, Vec<Feature>) {
+        (self.owners, self.centres)
     }
 
     /// Begins again from the members nearest to the centres, which stay; superpoints without members go.
