@@ -12,7 +12,7 @@ use super::options::{MOST_ROUNDS, check_positive, check_rounds, check_weight};
 use super::voxel_cloud::VoxelCloud;
 use crate::cancel::Cancel;
 use crate::cloud::{MAX_EXTENT, floor};
-use crate::error::{Error, ErrorKind, Result, collected, filled};
+use crate::error::{Error, ErrorKind, Result, collected, filled, reserve};
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
@@ -229,24 +229,22 @@ impl<'a> Growth<'a> {
     }
 
     fn run(&mut self, rounds: u32, cancel: Cancel<'_>) -> Result<()> {
+        let mut changes = filled(self.owners.len().div_ceil(BLOCK), Vec::new(), "the changes of a round")?;
         for _ in 0..rounds {
             let (mut around, mut states) = (std::mem::take(&mut self.around), std::mem::take(&mut self.states));
-            let changes: Vec<Vec<Change>> = around
-                .par_chunks_mut(BLOCK)
-                .zip(states.par_chunks_mut(BLOCK))
-                .enumerate()
-                .map(|(block, (around, states))| {
-                    cancel.check()?;
-                    let mut changes = Vec::new();
-                    for (at, state) in states.iter_mut().map(AtomicU8::get_mut).enumerate().filter(|s| *s.1 != ALONE) {
-                        let voxel = block * BLOCK + at;
-                        if let Some(to) = self.better_owner(voxel, &mut around[at], state) {
-                            changes.push(Change { voxel: voxel as u32, from: self.owners[voxel], to });
-                        }
+            let blocks = around.par_chunks_mut(BLOCK).zip(states.par_chunks_mut(BLOCK)).zip(&mut changes);
+            blocks.enumerate().try_for_each(|(block, ((around, states), changes))| {
+                cancel.check()?;
+                changes.clear();
+                for (at, state) in states.iter_mut().map(AtomicU8::get_mut).enumerate().filter(|s| *s.1 != ALONE) {
+                    let voxel = block * BLOCK + at;
+                    if let Some(to) = self.better_owner(voxel, &mut around[at], state) {
+                        reserve(changes, 1, "the changes of a round")?;
+                        changes.push(Change { voxel: voxel as u32, from: self.owners[voxel], to });
                     }
-                    Ok(changes)
-                })
-                .collect::<Result<_>>()?;
+                }
+                Ok::<(), Error>(())
+            })?;
             (self.around, self.states) = (around, states);
             if changes.iter().all(Vec::is_empty) {
                 break;
