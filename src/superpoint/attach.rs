@@ -275,3 +275,31 @@ impl Around {
         self.bits[word] & bit != 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::SplitMix64;
+
+    #[test]
+    fn what_is_in_reach_is_held_and_most_of_the_rest_is_not() {
+        let mut random = SplitMix64::new(6);
+        for reach in [1.0, 700.0, 12_345.0, 4e6] {
+            let place = |random: &mut SplitMix64| [0; 3].map(|_| random.range(0.0, 1e9_f64.min(4e3 * reach)).floor());
+            let places: Vec<[f64; 3]> = (0..500).map(|_| place(&mut random)).collect();
+            let mut around = Around::new(reach, places.len(), 100_000).unwrap();
+            places.iter().for_each(|&at| around.mark(at));
+            for at in &places {
+                for axis in 0..3 {
+                    for apart in [-reach, -random.range(0.0, reach), 0.0, reach] {
+                        let mut near = *at;
+                        near[axis] += apart;
+                        assert!(around.holds(near), "{apart} from {at:?}");
+                    }
+                }
+            }
+            let held = (0..5000).filter(|_| around.holds(place(&mut random))).count();
+            assert!(held < 1500, "{held} of 5000 places at random");
+        }
+    }
+}

@@ -367,3 +367,63 @@ impl<'a> Growth<'a> {
         self.plant(&collected(nearest.iter().map(|&(_, voxel)| voxel), "the seeds")?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cloud::{Cloud, StridedView};
+    use crate::random::SplitMix64;
+
+    /// A round by its definition: every voxel looks at all superpoints around it, and the means of those that voxels have
+    /// entered or left are taken anew.
+    fn plain_round(growth: &Growth<'_>, seeds: &[u32], owners: &mut [u32], centres: &mut [Feature]) {
+        let features = &growth.cloud.features;
+        let best = |voxel: usize| {
+            let around = growth.cloud.neighbours.of(voxel).iter().map(|&next| owners[next as usize]);
+            let distance = |owner: u32| growth.metric.distance(&centres[owner as usize], &features[voxel]);
+            let ranks = around.filter(|&owner| owner != NOBODY).map(|owner| (distance(owner), owner));
+            ranks.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1))).map_or(NOBODY, |(_, owner)| owner)
+        };
+        let new: Vec<u32> = (0..owners.len()).map(best).collect();
+        let moves: Vec<[u32; 2]> = owners.iter().zip(&new).filter(|(a, b)| a != b).map(|(&a, &b)| [a, b]).collect();
+        owners.copy_from_slice(&new);
+        let superpoints = centres.iter_mut().zip(seeds).enumerate();
+        for (owner, (centre, &seed)) in
+            superpoints.filter(|(owner, _)| moves.iter().flatten().any(|of| *of == *owner as u32))
+        {
+            let mut sum = Sum::beside(features[seed as usize].normal);
+            let members = owners.iter().zip(features).filter(|(of, _)| **of == owner as u32);
+            members.for_each(|(_, member)| sum.add(member));
+            *centre = sum.mean().unwrap_or(*centre);
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_changes_no_round() {
+        let mut random = SplitMix64::new(4);
+        let mut crowded = 0;
+        for (count, extent, seed) in [(1, 1.0, 3.0), (900, 9.0, 1.3), (3000, 14.0, 2.5), (4000, 30.0, 5.0)] {
+            let points: Vec<[f32; 3]> =
+                (0..count).map(|_| [extent, extent, 0.3 * extent].map(|edge| random.range(0.0, edge) as f32)).collect();
+            let colors: Vec<[u8; 3]> = points.iter().map(|p| [(p[0] * 7.0) as u8, (p[1] * 8.0) as u8, 0]).collect();
+            let cloud = Cloud { colors: Some(StridedView::packed_u8(&colors)), ..Cloud::from_xyz(&points) };
+            let cloud = VoxelCloud::new(&cloud, 1.0, Cancel::default()).unwrap();
+            let seeds: Vec<u32> = (0..cloud.len() as u32).step_by((seed * seed) as usize).collect();
+            let mut growth = Growth::new(&cloud, Metric::new(&Weights::default(), seed), &seeds).unwrap();
+            let (mut owners, mut centres) = (growth.owners.clone(), growth.centres.clone());
+            for round in 0..12 {
+                growth.run(1, Cancel::default()).unwrap();
+                plain_round(&growth, &seeds, &mut owners, &mut centres);
+                assert!(growth.owners == owners && growth.centres == centres, "round {round} of {count} points");
+            }
+            let around = |voxel: &usize| {
+                let mut met: Vec<u32> = cloud.neighbours.of(*voxel).iter().map(|&n| owners[n as usize]).collect();
+                met.sort_unstable();
+                met.dedup();
+                met.len() > AROUND + 1
+            };
+            crowded += (0..cloud.len()).filter(around).count();
+        }
+        assert!(crowded > 100, "{crowded} voxels see more superpoints than they remember");
+    }
+}
