@@ -122,6 +122,7 @@ fn square_distance(a: [f64; 3], b: [i32; 3]) -> f64 {
 /// Per seed cell the voxel nearest to its centre, if enough others are near; each voxel at most once, ascending.
 fn seeds(cloud: &VoxelCloud, buckets: &Buckets, seed: f64, cancel: Cancel<'_>) -> Result<Vec<u32>> {
     let position = |voxel: usize| cloud.features[voxel].position;
+    let enough = (fewest_around(seed) as usize).saturating_add(1);
     let seed_of = |cell: usize| -> Option<u32> {
         let first = position(buckets.inside(cell)[0] as usize);
         let centre: [f64; 3] = std::array::from_fn(|axis| {
@@ -129,15 +130,12 @@ fn seeds(cloud: &VoxelCloud, buckets: &Buckets, seed: f64, cancel: Cancel<'_>) -
             let place = origin + f64::from(first[axis]) / f64::from(PARTS);
             (((place / seed).floor() + 0.5) * seed - origin) * f64::from(PARTS)
         });
-        let nearest = |a: &usize, b: &usize| {
-            let key = |voxel: usize| square_distance(centre, position(voxel));
-            key(*a).total_cmp(&key(*b)).then(a.cmp(b))
-        };
-        let candidate = buckets.around(cell).min_by(nearest)?;
+        let ranks = buckets.around(cell).map(|voxel| (square_distance(centre, position(voxel)), voxel));
+        let (_, candidate) = ranks.reduce(|best, rank| if rank < best { rank } else { best })?;
         let at = position(candidate).map(f64::from);
         let within = |&voxel: &usize| square_distance(at, position(voxel)) <= (0.5 * seed).powi(2);
-        let near = buckets.around(buckets.cell_of(candidate)).filter(within).count();
-        (near as f64 > fewest_around(seed)).then_some(candidate as u32)
+        let near = buckets.around(buckets.cell_of(candidate)).filter(within).take(enough).count();
+        (near == enough).then_some(candidate as u32)
     };
     let mut seeds = filled(buckets.len(), NOBODY, "the seeds")?;
     seeds.par_iter_mut().enumerate().try_for_each(|(cell, seed)| {
